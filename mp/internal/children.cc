@@ -1,0 +1,138 @@
+#include "mp/internal/children.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "mp/internal/sentinel.h"
+#include "shared/internal/deadline.h"
+
+namespace mp::internal {
+namespace {
+
+// Since Linux 5.4; as a constant only in newer C libraries.
+constexpr auto kPidfd = static_cast<idtype_t>(3);
+
+using Children = std::vector<std::shared_ptr<Child>>;
+
+// A fork finds the list of its parent; it is empty to all but `owner`, until AddChild()
+// makes it the fork's own. (To destroy what is in it at once would make every child pay
+// for its siblings.) Held across a fork, so that nobody finds it locked or half changed.
+constinit std::mutex mutex;
+constinit pid_t owner = 0;               // under mutex
+constinit Children* children = nullptr;  // under mutex; never destroyed, for at-exit handlers
+
+// Under mutex.
+bool IsOwner() { return owner == getpid(); }
+
+}  // namespace
+
+std::optional<int> Child::ExitCode() {
+  const std::lock_guard lock(mutex_);
+  if (exit_code_.has_value()) return exit_code_;
+  siginfo_t info = {};  // si_pid stays 0 while the child runs
+  if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOHANG) == 0) {
+    if (info.si_pid == 0) return std::nullopt;
+    exit_code_ = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+  } else if (errno == ECHILD) {
+    exit_code_ = kStatusTaken;
+  } else {
+    sentinel_.FailClosed();
+  }
+  // Nobody who has locked the list waits for a child's lock.
+  const std::lock_guard list_lock(mutex);
+  if (IsOwner()) {
+    std::erase_if(*children, [this](const auto& child) { return child.get() == this; });
+  }
+  return exit_code_;
+}
+
+bool Child::Join(absl::Duration timeout) {
+  if (timeout == absl::InfiniteDuration()) {
+    // Outside the lock, so that others can ask meanwhile; and without taking the status,
+    // which is for ExitCode() alone. That one also judges what went wrong here.
+    do {
+      siginfo_t info;
+      waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOWAIT);
+    } while (!ExitCode().has_value());
+    return true;
+  }
+  const timespec deadline = MonotonicDeadline(timeout);
+  while (sentinel_.WaitUntil(deadline)) {
+    if (ExitCode().has_value()) return true;
+    // It has ended, but a debugger that traces it is told first.
+    if (TimeLeft(deadline) <= absl::ZeroDuration()) return false;
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  return false;
+}
+
+void Child::Signal(int signal) {
+  // Asked first: where the status was taken before the sentinel was opened, this can be
+  // the sentinel of a stranger.
+  if (ExitCode().has_value()) return;
+  syscall(SYS_pidfd_send_signal, sentinel_.fd(), signal, nullptr, 0);
+}
+
+void PrepareForChildren() {
+  [[maybe_unused]] static const bool once = [] {
+    children = new Children;
+    pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); });
+    // Not reached in a child that we start; a fork of the program's own that exits has
+    // none of these children, perhaps some of its own.
+    return std::atexit(&EndChildren) == 0;
+  }();
+}
+
+void AddChild(std::shared_ptr<Child> child) {
+  Children inherited;  // destroyed after the lock
+  const std::lock_guard lock(mutex);
+  if (!IsOwner()) {
+    inherited.swap(*children);
+    owner = getpid();
+  }
+  children->push_back(std::move(child));
+}
+
+std::vector<std::shared_ptr<Child>> LiveChildren() {
+  Children live;
+  {
+    const std::lock_guard lock(mutex);
+    if (IsOwner()) live = *children;
+  }
+  std::erase_if(live, [](const auto& child) { return child->ExitCode().has_value(); });
+  return live;
+}
+
+void ReapAbandonedChildren() {
+  Children abandoned;
+  {
+    const std::lock_guard lock(mutex);
+    if (!IsOwner()) return;
+    for (const auto& child : *children) {
+      if (child.use_count() == 1) abandoned.push_back(child);
+    }
+  }
+  for (const auto& child : abandoned) child->ExitCode();
+}
+
+void EndChildren() {
+  // Again, since other threads may still start some.
+  for (Children live = LiveChildren(); !live.empty(); live = LiveChildren()) {
+    for (const auto& child : live) {
+      if (child->daemon()) child->Signal(SIGTERM);
+    }
+    for (const auto& child : live) (void)child->Join(absl::InfiniteDuration());
+  }
+}
+
+}  // namespace mp::internal

@@ -1,0 +1,20 @@
+// All of mp.
+
+#ifndef MP_MP_MP_H_
+#define MP_MP_MP_H_
+
+#include "mp/cpu_count.h"      // IWYU pragma: export
+#include "mp/or_die.h"         // IWYU pragma: export
+#include "mp/process.h"        // IWYU pragma: export
+#include "mp/process_info.h"   // IWYU pragma: export
+#include "shared/allocator.h"  // IWYU pragma: export
+#include "shared/domain.h"     // IWYU pragma: export
+#include "shared/inspect.h"    // IWYU pragma: export
+#include "shared/raw_array.h"  // IWYU pragma: export
+#include "shared/raw_value.h"  // IWYU pragma: export
+#include "shared/shared.h"     // IWYU pragma: export
+#include "sync/lock.h"         // IWYU pragma: export
+#include "sync/lock_guard.h"   // IWYU pragma: export
+#include "sync/rlock.h"        // IWYU pragma: export
+
+#endif  // MP_MP_MP_H_

@@ -1,0 +1,96 @@
+#include "shared/inspect.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "shared/domain.h"
+#include "shared/heap.h"
+#include "shared/internal/domain_file.h"
+#include "shared/internal/object.h"
+#include "shared/owner.h"
+
+namespace mp {
+namespace {
+
+// The name under which a block is counted.
+std::string UserOf(const Heap::Block& block) {
+  if (block.owner.kind() == Owner::Kind::kMessage) return "message";
+  if (block.owner.kind() == Owner::Kind::kObject) {
+    const auto* object = reinterpret_cast<const internal::ObjectHeader*>(block.owner.identity());
+    const internal::ObjectType type = object->type();
+    if (type != internal::ObjectType::kNone) return std::string(internal::NameOf(type));
+  }
+  // Also what belongs to an object that is being made or dropped.
+  return "process";
+}
+
+// What an object owns is freed before its cell: so while a block is held still, the cell
+// of its object is there.
+absl::Status CheckOwner(Domain& domain, const Heap::Block& block) {
+  if (block.owner.kind() != Owner::Kind::kObject) return absl::OkStatus();
+  auto* cell = reinterpret_cast<internal::ObjectHeader*>(block.owner.identity());
+  auto broken = [&block](const char* what) {
+    return absl::InternalError(absl::StrCat(
+        "domain: block 0x", absl::Hex(reinterpret_cast<uintptr_t>(block.address)), ": ", what));
+  };
+  if (!domain.Contains(cell)) return broken("its object lies outside the domain");
+  const Heap::Block found = domain.heap().Find(cell);
+  if (found.address != cell || !found.cell) return broken("its object is in no cell");
+  if (block.cell && block.address != cell) return broken("O1: a cell that another one owns");
+  // Being dropped, it belongs to a process before it loses its type: so asked again.
+  if (block.cell && cell->type() == internal::ObjectType::kNone &&
+      domain.heap().Find(cell).owner == block.owner) {
+    return broken("O1: a cell with no type owns itself");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+DomainStats Stats() {
+  DomainStats stats;
+  Domain* domain = Domain::Current();
+  if (domain == nullptr) return stats;
+  domain->heap().ForEachBlock([&stats](const Heap::Block& block) {
+    DomainStats::Usage& usage = stats.by_type[UserOf(block)];
+    usage.bytes += block.size;
+    usage.count += block.cell || block.owner.kind() != Owner::Kind::kObject;
+    stats.in_use += block.size;
+  });
+  const HeapStats heap = domain->heap().Stats();
+  stats.reserved = domain->header().size;
+  stats.committed = heap.committed + heap.overhead + Domain::kHeapOffset;
+  stats.commit_limit = heap.commit_limit;
+  return stats;
+}
+
+std::string DomainStats::ToString() const {
+  std::string text = absl::StrCat("reserved ", reserved, ", committed ", committed, " of ",
+                                  commit_limit, ", in use ", in_use, " bytes\n");
+  for (const auto& [type, usage] : by_type) {
+    absl::StrAppend(&text, "  ", type, ": ", usage.count, ", ", usage.bytes, " bytes\n");
+  }
+  return text;
+}
+
+absl::Status Check() {
+  Domain* domain = Domain::Current();
+  if (domain == nullptr) return absl::OkStatus();
+  const internal::DomainHeader& header = domain->header();
+  if (header.magic != internal::DomainHeader::kMagic ||
+      header.layout != internal::DomainHeader::kLayout ||
+      header.base != reinterpret_cast<uint64_t>(domain)) {
+    return absl::InternalError("domain: its header is overwritten");
+  }
+  if (absl::Status status = domain->heap().Check(); !status.ok()) return status;
+  absl::Status owners;
+  domain->heap().ForEachBlock([&](const Heap::Block& block) {
+    if (owners.ok()) owners = CheckOwner(*domain, block);
+  });
+  return owners;
+}
+
+}  // namespace mp

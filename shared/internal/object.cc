@@ -1,0 +1,86 @@
+#include "shared/internal/object.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "shared/internal/fatal.h"
+
+namespace mp::internal {
+
+std::string ObjectHeader::Describe() const {
+  if (name_view().empty()) {
+    return absl::StrCat(NameOf(type()), " at 0x", absl::Hex(reinterpret_cast<uintptr_t>(this)));
+  }
+  return absl::StrCat(NameOf(type()), " \"", name_view(), "\"");
+}
+
+absl::StatusOr<ObjectHeader*> MakeCell(size_t size, size_t alignment, std::string_view name) {
+  const absl::StatusOr<Domain*> made = Domain::Get();
+  if (!made.ok()) return made.status();
+  Domain& domain = **made;
+  const Owner process = domain.ThisProcess();
+  const absl::StatusOr<void*> memory = domain.heap().AllocateCell(size, alignment, process);
+  if (!memory.ok()) return memory.status();
+  // Cells are only ever cells: what stands in a new one is the generation of the last, and
+  // its type, if who freed it died on the way.
+  auto* cell = static_cast<ObjectHeader*>(*memory);
+  cell->state.store(cell->state.load(std::memory_order_relaxed) & ~ObjectHeader::kTypeMask,
+                    std::memory_order_relaxed);
+  cell->maker.store(process.identity(), std::memory_order_relaxed);
+  cell->handles.store(1, std::memory_order_relaxed);
+  cell->name.store(0, std::memory_order_relaxed);
+  if (!name.empty()) {
+    const absl::StatusOr<void*> block =
+        domain.heap().Allocate(name.size() + 1, 1, Owner::Object(cell), process);
+    if (!block.ok()) {
+      domain.heap().Free(cell, process);
+      return block.status();
+    }
+    std::memcpy(*block, name.data(), name.size());
+    static_cast<char*>(*block)[name.size()] = '\0';
+    cell->name.store(reinterpret_cast<uint64_t>(*block), std::memory_order_relaxed);
+  }
+  return cell;
+}
+
+void PublishCell(ObjectHeader* cell, ObjectType type) {
+  const uint64_t generation =
+      cell->state.load(std::memory_order_relaxed) >> ObjectHeader::kTypeBits;
+  // Before: a cell of this process's, which its burial gives back.
+  // After:  an object; until the next line it is still this process's to bury.
+  // Test:   ObjectCrashTest.AnObjectIsThereOrItsCellIsTheDeads
+  cell->state.store(((generation + 1) << ObjectHeader::kTypeBits) | static_cast<uint64_t>(type),
+                    std::memory_order_release);
+  Domain::Current()->heap().SetOwner(cell, Owner::Object(cell));
+}
+
+void RetireCell(ObjectHeader* cell) {
+  Domain& domain = *Domain::Current();
+  // Before: an object.
+  // After:  this process's cell, to be given back by it or by its burial, with all blocks
+  //         that are still the object's.
+  // Test:   ObjectCrashTest.AnObjectIsThereOrItsCellIsTheDeads
+  domain.heap().SetOwner(cell, domain.ThisProcess());
+}
+
+void FreeCell(ObjectHeader* cell) {
+  Domain& domain = *Domain::Current();
+  const Owner process = domain.ThisProcess();
+  const uint64_t state = cell->state.load(std::memory_order_relaxed);
+  cell->state.store(state & ~ObjectHeader::kTypeMask, std::memory_order_release);
+  domain.heap().Free(reinterpret_cast<void*>(cell->name.load(std::memory_order_relaxed)), process);
+  domain.heap().Free(cell, process);
+}
+
+void CannotMake(ObjectType type, size_t size, std::string_view name, const absl::Status& why) {
+  const std::string quoted = name.empty() ? "" : absl::StrCat(" \"", name, "\"");
+  Fatal(absl::StrCat(NameOf(type), quoted, ": cannot be made (", size, " bytes): ", why.message()));
+}
+
+}  // namespace mp::internal

@@ -1,0 +1,85 @@
+// RawValue: one value in the domain, without a lock. A handle: copies mean the same value.
+//
+//   mp::RawValue<int> done(0);
+//   mp::Process child([done] { *done = 1; });
+//
+// Ordering: none: Join() the process that writes, or take a lock of yours around it. For
+//           an atomic, Shared<std::atomic<int>>.
+// Death:    a value of up to 8 bytes is written whole or not at all; a larger one may be
+//           left half-written. It lives as a Shared does.
+// Fork:     a child has what its parent has.
+// Misuse:   writing in one process while another reads or writes is a data race.
+// Cost:     40 bytes and the value, in the domain. Access is a load.
+
+#ifndef MP_SHARED_RAW_VALUE_H_
+#define MP_SHARED_RAW_VALUE_H_
+
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "shared/internal/object.h"
+
+namespace mp {
+
+struct RawValueOptions {
+  std::string name = {};  // for messages and listings
+};
+
+// T may not point out of the domain.
+template <typename T>
+class RawValue {
+  static_assert(std::is_trivially_copyable_v<T>, "use Shared<T>");
+
+ public:
+  explicit RawValue(T value = {}, const RawValueOptions& options = {})
+      : state_(MakeOrDie(value, options)) {}
+  // kResourceExhausted: no memory; see Domain::Get() for more.
+  static absl::StatusOr<RawValue> Create(T value = {}, const RawValueOptions& options = {}) {
+    const absl::StatusOr<State*> state = Make(value, options);
+    if (!state.ok()) return state.status();
+    return RawValue(internal::Handle<State>(*state));
+  }
+
+  T Get() const { return state_->value; }
+  void Set(T value) const { state_->value = value; }
+  T* Raw() const { return &state_->value; }
+  T& operator*() const { return state_->value; }
+  T* operator->() const { return &state_->value; }
+
+ private:
+  struct State : internal::ObjectHeader {
+    T value;
+
+    void FreeBlocks() {}
+  };
+  static_assert(sizeof(State) <= 8192, "larger than a cell; use RawArray or Shared");
+
+  explicit RawValue(internal::Handle<State> state) : state_(std::move(state)) {}
+
+  static absl::StatusOr<State*> Make(T value, const RawValueOptions& options) {
+    const absl::StatusOr<internal::ObjectHeader*> cell =
+        internal::MakeCell(sizeof(State), alignof(State), options.name);
+    if (!cell.ok()) return cell.status();
+    auto* state = static_cast<State*>(*cell);
+    state->value = value;
+    internal::PublishCell(state, internal::ObjectType::kRawValue);
+    return state;
+  }
+  static State* MakeOrDie(T value, const RawValueOptions& options) {
+    const absl::StatusOr<State*> state = Make(value, options);
+    if (!state.ok()) {
+      internal::CannotMake(internal::ObjectType::kRawValue, sizeof(T), options.name,
+                           state.status());
+    }
+    return *state;
+  }
+
+  internal::Handle<State> state_;
+};
+
+}  // namespace mp
+
+#endif  // MP_SHARED_RAW_VALUE_H_

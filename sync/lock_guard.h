@@ -1,0 +1,42 @@
+// LockGuard: holds a lock from its construction to the end of its scope. For Lock, RLock
+// and whatever else has Acquire(), Release() and owner_died().
+//
+//   mp::LockGuard guard(lock);
+//
+// Fork: a guard belongs to the process that made it; its copy in a child does nothing.
+
+#ifndef MP_SYNC_LOCK_GUARD_H_
+#define MP_SYNC_LOCK_GUARD_H_
+
+#include <cstdint>
+
+#include "absl/base/thread_annotations.h"
+#include "shared/domain.h"
+
+namespace mp {
+
+template <typename L>
+class ABSL_SCOPED_LOCKABLE LockGuard {
+ public:
+  explicit LockGuard(const L& lock) ABSL_EXCLUSIVE_LOCK_FUNCTION(lock)
+      : lock_(lock), generation_(internal::ForkGeneration()) {
+    lock_.Acquire();
+  }
+  ~LockGuard() ABSL_UNLOCK_FUNCTION() {
+    if (generation_ == internal::ForkGeneration()) lock_.Release();
+  }
+
+  LockGuard(const LockGuard&) = delete;
+  LockGuard& operator=(const LockGuard&) = delete;
+
+  // A holder died, and nobody has called MarkConsistent() since.
+  bool owner_died() const { return lock_.owner_died(); }
+
+ private:
+  const L& lock_;
+  const uint32_t generation_;
+};
+
+}  // namespace mp
+
+#endif  // MP_SYNC_LOCK_GUARD_H_

@@ -1,0 +1,74 @@
+// What a process costs beside the three system calls without which there is none.
+//
+//   bazel run -c opt //tests/benchmarks:process_benchmark --
+//       --benchmark_repetitions=20 --benchmark_enable_random_interleaving
+//       --benchmark_report_aggregates_only
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+
+#include "benchmark/benchmark.h"
+#include "mp/or_die.h"
+#include "mp/process.h"
+
+namespace mp {
+namespace {
+
+// Memory of the parent, in small pages: what a fork costs is mostly their table.
+class Ballast {
+ public:
+  explicit Ballast(size_t size) : size_(size) {
+    memory_ = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory_ == MAP_FAILED) std::abort();
+    madvise(memory_, size, MADV_NOHUGEPAGE);
+    std::memset(memory_, 1, size);
+  }
+  ~Ballast() { munmap(memory_, size_); }
+  Ballast(const Ballast&) = delete;
+  Ballast& operator=(const Ballast&) = delete;
+
+ private:
+  void* memory_;
+  const size_t size_;
+};
+
+struct MpProcess {
+  static void StartAndJoin() {
+    Process child([] {});
+    OrDie(child.Start());
+    child.Join();
+  }
+};
+
+struct RawFork {
+  static void StartAndJoin() {
+    const pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    if (pid < 0 || waitpid(pid, nullptr, 0) != pid) std::abort();
+  }
+};
+
+template <class Rival>
+void BM_StartAndJoin(benchmark::State& state) {
+  const Ballast ballast(static_cast<size_t>(state.range(0)) << 20);
+  Rival::StartAndJoin();  // what is made once in a process
+  for (auto _ : state) Rival::StartAndJoin();
+}
+BENCHMARK_TEMPLATE(BM_StartAndJoin, RawFork)
+    ->ArgName("parent_mib")
+    ->Arg(10)
+    ->Arg(1024)
+    ->UseRealTime();
+BENCHMARK_TEMPLATE(BM_StartAndJoin, MpProcess)
+    ->ArgName("parent_mib")
+    ->Arg(10)
+    ->Arg(1024)
+    ->UseRealTime();
+
+}  // namespace
+}  // namespace mp

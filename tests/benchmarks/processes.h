@@ -1,0 +1,66 @@
+// RunInProcesses: the same work in several processes at once, for benchmarks.
+
+#ifndef MP_TESTS_BENCHMARKS_PROCESSES_H_
+#define MP_TESTS_BENCHMARKS_PROCESSES_H_
+
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+
+namespace mp::benchmarks {
+
+// Forks `count` processes (at most 64), each bound to a processor of its own where there
+// are enough, starts `work()` in all at once, and returns the seconds from the first one's
+// start to the last one's end.
+template <typename Work>
+double RunInProcesses(int count, const Work& work) {
+  constexpr int kMost = 64;
+  struct Board {
+    std::atomic<int> ready = 0;
+    std::atomic<bool> go = false;
+    int64_t begin[kMost];
+    int64_t end[kMost];
+  };
+  if (count > kMost) std::abort();
+  void* memory =
+      mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) std::abort();
+  Board* board = new (memory) Board;
+  auto now = [] { return std::chrono::steady_clock::now().time_since_epoch().count(); };
+  for (int i = 0; i < count; ++i) {
+    const pid_t pid = fork();
+    if (pid < 0) std::abort();
+    if (pid != 0) continue;
+    cpu_set_t cpu;
+    CPU_ZERO(&cpu);
+    CPU_SET(static_cast<unsigned>(i) % static_cast<unsigned>(sysconf(_SC_NPROCESSORS_ONLN)), &cpu);
+    sched_setaffinity(0, sizeof(cpu), &cpu);
+    ++board->ready;
+    while (!board->go.load(std::memory_order_acquire)) sched_yield();
+    board->begin[i] = now();
+    work();
+    board->end[i] = now();
+    _exit(0);
+  }
+  while (board->ready.load() < count) sched_yield();
+  board->go.store(true, std::memory_order_release);
+  for (int i = 0; i < count; ++i) {
+    int status = 0;
+    if (wait(&status) < 0 || status != 0) std::abort();
+  }
+  const int64_t elapsed = *std::max_element(board->end, board->end + count) -
+                          *std::min_element(board->begin, board->begin + count);
+  munmap(memory, sizeof(Board));
+  return std::chrono::duration<double>(std::chrono::steady_clock::duration(elapsed)).count();
+}
+
+}  // namespace mp::benchmarks
+
+#endif  // MP_TESTS_BENCHMARKS_PROCESSES_H_
