@@ -8,18 +8,7 @@
 #include <string>
 
 #include "shared/internal/fatal.h"
-
-#if defined(__SANITIZE_THREAD__)
-#define MP_THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define MP_THREAD_SANITIZER 1
-#endif
-#endif
-
-#ifdef MP_THREAD_SANITIZER
-#include <sanitizer/tsan_interface.h>
-#endif
+#include "shared/internal/mutex_calls.h"
 
 namespace mp::internal {
 
@@ -50,22 +39,10 @@ RobustMutex::Result RobustMutex::LockBusy(const timespec* deadline) {
     const bool last = deadline != nullptr &&
                       (deadline->tv_sec < until.tv_sec ||
                        (deadline->tv_sec == until.tv_sec && deadline->tv_nsec <= until.tv_nsec));
-    const Result result = Nap(last ? *deadline : until);
+    const int error = MutexLockUntil(&mutex_, last ? *deadline : until);
+    const Result result = ResultOf("pthread_mutex_clocklock", error);
     if (result != Result::kBusy || last) return result;
   }
-}
-
-RobustMutex::Result RobustMutex::Nap(const timespec& until) {
-#ifdef MP_THREAD_SANITIZER
-  // The thread sanitizers of gcc 12 and clang 14 do not know clocklock.
-  __tsan_mutex_pre_lock(&mutex_, 0);
-  const int error = pthread_mutex_clocklock(&mutex_, CLOCK_MONOTONIC, &until);
-  const bool acquired = error == 0 || error == EOWNERDEAD;
-  __tsan_mutex_post_lock(&mutex_, acquired ? 0 : __tsan_mutex_try_lock_failed, 0);
-#else
-  const int error = pthread_mutex_clocklock(&mutex_, CLOCK_MONOTONIC, &until);
-#endif
-  return ResultOf("pthread_mutex_clocklock", error);
 }
 
 void RobustMutex::MarkConsistent() {
@@ -89,9 +66,10 @@ RobustMutex::Result RobustMutex::ResultOf(const char* call, int error) {
       return Result::kBusy;
     case EDEADLK:
       return Result::kHeldByCaller;
+    case EAGAIN:
+      Fatal("robust mutex: a recursive mutex is taken 2^32 - 1 times by one thread");
     default:
-      // EINVAL, ENOTRECOVERABLE: the memory of the mutex was overwritten.
-      // EAGAIN: a recursive mutex taken more than 2^32 - 1 times.
+      // EINVAL, ENOTRECOVERABLE.
       Fatal(std::string("robust mutex: ") + call + ": error " + std::to_string(error) +
             "; its memory was overwritten");
   }

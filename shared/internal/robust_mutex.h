@@ -22,6 +22,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "shared/internal/mutex_calls.h"
+
 namespace mp::internal {
 
 class RobustMutex {
@@ -40,7 +42,7 @@ class RobustMutex {
     return result == Result::kBusy ? LockBusy(nullptr) : result;
   }
   Result TryLock() {
-    const int error = pthread_mutex_trylock(&mutex_);
+    const int error = MutexTryLock(&mutex_);
     return error == 0 ? Result::kAcquired : ResultOf("pthread_mutex_trylock", error);
   }
   // `deadline` is on CLOCK_MONOTONIC.
@@ -54,7 +56,7 @@ class RobustMutex {
 
   // False: the caller does not hold it, and nothing happened.
   [[nodiscard]] bool Unlock() {
-    const int error = pthread_mutex_unlock(&mutex_);
+    const int error = MutexUnlock(&mutex_);
     return error == 0 || CheckUnlock(error);
   }
 
@@ -66,7 +68,6 @@ class RobustMutex {
 
   // Sleeps, until `deadline` where there is one.
   Result LockBusy(const timespec* deadline);
-  Result Nap(const timespec& until);
   static Result ResultOf(const char* call, int error);
   static bool CheckUnlock(int error);
 

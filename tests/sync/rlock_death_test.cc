@@ -17,9 +17,6 @@
 #pragma clang diagnostic ignored "-Wthread-safety-analysis"
 #endif
 
-// The thread sanitizer would report the misuse first, and end the process itself.
-extern "C" const char* __tsan_default_options() { return "report_mutex_bugs=0"; }
-
 namespace mp {
 namespace {
 
