@@ -27,21 +27,30 @@ void RobustMutex::Init(bool recursive) {
   if (error != 0) Fatal("robust mutex: pthread_mutex_init: error " + std::to_string(error));
 }
 
-RobustMutex::Result RobustMutex::LockBusy(const timespec* deadline) {
+void RobustMutex::StartNap() {
+  clock_gettime(CLOCK_MONOTONIC, &nap_end);
+  nap_end.tv_nsec += kNapMilliseconds * 1'000'000L;
+  if (nap_end.tv_nsec >= 1'000'000'000L) {
+    nap_end.tv_nsec -= 1'000'000'000L;
+    ++nap_end.tv_sec;
+  }
+}
+
+RobustMutex::Result RobustMutex::LockSlow(int error) {
+  while (error == ETIMEDOUT) {
+    StartNap();
+    error = MutexLockUntil(&mutex_, nap_end);
+  }
+  return ResultOf("pthread_mutex_clocklock", error);
+}
+
+RobustMutex::Result RobustMutex::LockBusy(const timespec& deadline) {
   for (;;) {
-    timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += kNapMilliseconds * 1'000'000L;
-    if (until.tv_nsec >= 1'000'000'000L) {
-      until.tv_nsec -= 1'000'000'000L;
-      ++until.tv_sec;
-    }
-    const bool last = deadline != nullptr &&
-                      (deadline->tv_sec < until.tv_sec ||
-                       (deadline->tv_sec == until.tv_sec && deadline->tv_nsec <= until.tv_nsec));
-    const int error = MutexLockUntil(&mutex_, last ? *deadline : until);
-    const Result result = ResultOf("pthread_mutex_clocklock", error);
-    if (result != Result::kBusy || last) return result;
+    StartNap();
+    const bool last = deadline.tv_sec < nap_end.tv_sec ||
+                      (deadline.tv_sec == nap_end.tv_sec && deadline.tv_nsec <= nap_end.tv_nsec);
+    const int error = MutexLockUntil(&mutex_, last ? deadline : nap_end);
+    if (error != ETIMEDOUT || last) return ResultOf("pthread_mutex_clocklock", error);
   }
 }
 

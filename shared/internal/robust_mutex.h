@@ -38,8 +38,9 @@ class RobustMutex {
   void Init(bool recursive);
 
   Result Lock() {
-    const Result result = TryLock();
-    return result == Result::kBusy ? LockBusy(nullptr) : result;
+    // With one call: to try first costs a tenth of what two busy processes get done.
+    const int error = MutexLockUntil(&mutex_, nap_end);
+    return error == 0 ? Result::kAcquired : LockSlow(error);
   }
   Result TryLock() {
     const int error = MutexTryLock(&mutex_);
@@ -48,7 +49,7 @@ class RobustMutex {
   // `deadline` is on CLOCK_MONOTONIC.
   Result LockUntil(const timespec& deadline) {
     const Result result = TryLock();
-    return result == Result::kBusy ? LockBusy(&deadline) : result;
+    return result == Result::kBusy ? LockBusy(deadline) : result;
   }
 
   // After kOwnerDied, by the holder.
@@ -66,8 +67,12 @@ class RobustMutex {
  private:
   static constexpr int kNapMilliseconds = 50;
 
-  // Sleeps, until `deadline` where there is one.
-  Result LockBusy(const timespec* deadline);
+  // When this thread's next nap ends; where that is over, it looks at the clock.
+  static inline constinit thread_local timespec nap_end = {};
+
+  static void StartNap();
+  Result LockSlow(int error);
+  Result LockBusy(const timespec& deadline);
   static Result ResultOf(const char* call, int error);
   static bool CheckUnlock(int error);
 
