@@ -33,9 +33,8 @@ Owner OwnerAt(const void* place) {
 absl::StatusOr<void*> AllocateBlock(size_t size, size_t alignment, Owner owner) {
   const absl::StatusOr<Domain*> domain = Domain::Get();
   if (!domain.ok()) return domain.status();
-  const Owner process = (*domain)->ThisProcess();
-  return (*domain)->heap().Allocate(size, alignment,
-                                    owner.kind() == Owner::Kind::kNone ? process : owner, process);
+  if (owner.kind() == Owner::Kind::kNone) owner = (*domain)->ThisProcess();
+  return (*domain)->Allocate(size, alignment, owner);
 }
 
 void* AllocateOrThrow(size_t size, size_t alignment, Owner owner) {

@@ -1,13 +1,16 @@
 #include "shared/domain.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <mutex>
 #include <new>
@@ -17,12 +20,13 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "shared/internal/fatal.h"
 #include "shared/internal/memory_limit.h"
 
 namespace mp {
 
 constinit internal::Atomic<Domain*> Domain::current_ = nullptr;
-constinit internal::Atomic<uint64_t> Domain::process_id_ = 0;
+constinit Domain::Identity* Domain::identity_ = nullptr;
 
 namespace {
 
@@ -33,6 +37,15 @@ constexpr size_t kDefaultReserve = size_t{64} << 30;
 constinit std::mutex making;
 constinit DomainOptions configured = {};  // guarded by `making`
 constinit internal::Atomic<uint32_t> fork_generation = 0;
+
+// From before a fork to after it; guarded by `making`.
+constinit internal::ProcessId child_to_be = 0;
+constinit int errno_before_fork = 0;
+// Whether this process was forked when no slot was left for it.
+constinit bool without_slot = false;
+constinit thread_local internal::ProcessId last_forked = 0;
+
+constexpr size_t kPage = 4096;
 
 // Bytes from "512M" and the like; 0 where the variable is not set.
 absl::StatusOr<size_t> SizeFromEnvironment(const char* variable) {
@@ -122,6 +135,10 @@ absl::StatusOr<Domain*> Domain::Make() {
       internal::MakeDomainFile(options->reserve, kLeastReserve);
   if (!mapping.ok()) return mapping.status();
 
+  const absl::StatusOr<Identity*> identity = MakeIdentity();
+  if (!identity.ok()) return identity.status();
+  identity_ = *identity;
+
   auto* domain = new (mapping->base) Domain;
   internal::DomainHeader& header = domain->header_;
   header.layout = internal::DomainHeader::kLayout;
@@ -129,29 +146,145 @@ absl::StatusOr<Domain*> Domain::Make() {
   header.size = mapping->size;
   // Never fails for so few bytes once the machine has booted.
   [[maybe_unused]] const ssize_t random = getrandom(header.id, sizeof(header.id), 0);
-  domain->heap_ = Heap::Format(reinterpret_cast<std::byte*>(domain) + kHeapOffset,
-                               mapping->size - kHeapOffset, options->commit_limit, ArenaCount());
+  header.inode = mapping->inode;
+  const uint32_t slots = internal::ProcessTable::SlotsFor(mapping->size);
+  const size_t heap_offset = kPage + internal::ProcessTable::BytesFor(slots);
+  auto* const bytes = static_cast<std::byte*>(mapping->base);
+  domain->processes_.Format(bytes + kPage, slots);
+  domain->heap_ = Heap::Format(bytes + heap_offset, mapping->size - heap_offset,
+                               options->commit_limit, ArenaCount());
+  const absl::StatusOr<internal::ProcessId> self = domain->ClaimForSelf();
+  if (!self.ok()) return self.status();
+  identity_->process.store(*self, std::memory_order_relaxed);
   header.magic = internal::DomainHeader::kMagic;
   current_.store(domain, std::memory_order_release);
   return domain;
 }
 
-uint64_t Domain::Register() {
-  const uint64_t id = last_process_.fetch_add(1, std::memory_order_relaxed) + 1;
-  uint64_t none = 0;
-  // Two threads at once: the first one's id is the process's.
-  return process_id_.compare_exchange_strong(none, id, std::memory_order_relaxed) ? id : none;
+absl::StatusOr<Domain::Identity*> Domain::MakeIdentity() {
+  void* page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) {
+    return absl::ResourceExhaustedError(absl::StrCat("domain: mmap: ", std::strerror(errno)));
+  }
+  // Where the kernel is too old, copies that _Fork() makes are not noticed.
+  madvise(page, kPage, MADV_WIPEONFORK);
+  return new (page) Identity{};
 }
 
-static_assert(sizeof(Domain) <= Domain::kHeapOffset);
+internal::Undertaker Domain::ThisUndertaker() {
+  return {header_, processes_, *heap_, ThisProcess().identity()};
+}
+
+void Domain::Bury(internal::ProcessId dead) { ThisUndertaker().Bury(dead); }
+
+int Domain::BuryTheDead(internal::Evidence evidence) {
+  return ThisUndertaker().BuryTheDead(evidence);
+}
+
+void Domain::NoteUsedHeap() {
+  processes_.SetFlag(ThisProcess().identity(), internal::ProcessTable::kUsedHeap);
+  identity_->used_heap.store(true, std::memory_order_relaxed);
+}
+
+absl::StatusOr<void*> Domain::Allocate(size_t size, size_t alignment, Owner owner) {
+  const Owner self = AsHolder();
+  absl::StatusOr<void*> block = heap_->Allocate(size, alignment, owner, self);
+  if (absl::IsResourceExhausted(block.status()) && BuryTheDead(internal::Evidence::kQuick) > 0) {
+    return heap_->Allocate(size, alignment, owner, self);
+  }
+  return block;
+}
+
+absl::StatusOr<void*> Domain::AllocateCell(size_t size, size_t alignment) {
+  const Owner self = AsHolder();
+  absl::StatusOr<void*> cell = heap_->AllocateCell(size, alignment, self);
+  if (absl::IsResourceExhausted(cell.status()) && BuryTheDead(internal::Evidence::kQuick) > 0) {
+    return heap_->AllocateCell(size, alignment, self);
+  }
+  return cell;
+}
+
+absl::StatusOr<internal::ProcessId> Domain::ClaimForChild() {
+  const internal::ProcessId self = RegisterLocked();
+  processes_.SetFlag(self, internal::ProcessTable::kActed);
+  absl::StatusOr<internal::ProcessId> id = processes_.ClaimForChild(self);
+  if (id.ok()) return id;
+  // The table grows by a page of slots, which is how often the dead are looked for.
+  if (BuryTheDead(internal::Evidence::kQuick) == 0 && !processes_.Grow().ok()) {
+    BuryTheDead(internal::Evidence::kThorough);
+  }
+  return processes_.ClaimForChild(self);
+}
+
+absl::StatusOr<internal::ProcessId> Domain::ClaimForSelf() {
+  absl::StatusOr<internal::ProcessId> id = processes_.ClaimForSelf();
+  if (id.ok()) return id;
+  if (absl::Status status = processes_.Grow(); !status.ok()) return status;
+  return processes_.ClaimForSelf();
+}
+
+internal::ProcessId Domain::Register() {
+  const std::lock_guard lock(making);
+  return RegisterLocked();
+}
+
+internal::ProcessId Domain::RegisterLocked() {
+  internal::ProcessId id = identity_->process.load(std::memory_order_relaxed);
+  if (id != 0) return id;
+  if (!without_slot) {
+    internal::Fatal(absl::StrCat("pid ", getpid(),
+                                 ": a copy of a process of the family that _Fork() or clone() "
+                                 "made uses what it inherited; nobody knows of it: use fork()"));
+  }
+  absl::StatusOr<internal::ProcessId> claimed = ClaimForSelf();
+  if (!claimed.ok()) {
+    internal::Fatal(absl::StrCat("pid ", getpid(), ": ", claimed.status().message()));
+  }
+  without_slot = false;
+  identity_->process.store(*claimed, std::memory_order_relaxed);
+  return *claimed;
+}
+
+internal::ProcessId Domain::LastForked() { return last_forked; }
+
+static_assert(sizeof(Domain) <= kPage);
 
 struct DomainForkHandlers {
-  static void Prepare() { making.lock(); }
-  static void InParent() { making.unlock(); }
+  static void Prepare() {
+    making.lock();
+    errno_before_fork = errno;
+    child_to_be = 0;
+    if (Domain* domain = Domain::Current(); domain != nullptr) {
+      child_to_be = domain->ClaimForChild().value_or(0);
+    }
+    errno = 0;
+  }
+  static void InParent() {
+    // Nobody has run between Prepare(), which is the last of its kind, and this but the C
+    // library and the kernel: an error is the fork's.
+    const bool forked = errno == 0;
+    if (child_to_be != 0) {
+      internal::ProcessTable& processes = Domain::Current()->processes();
+      if (forked) {
+        processes.ChildForked(child_to_be);
+      } else {
+        processes.ChildNotForked(child_to_be);
+      }
+    }
+    last_forked = forked ? child_to_be : 0;
+    if (forked) errno = errno_before_fork;
+    making.unlock();
+  }
   static void InChild() {
-    Domain::process_id_.store(0, std::memory_order_relaxed);
+    if (Domain* domain = Domain::Current(); domain != nullptr) {
+      without_slot = child_to_be == 0 || !domain->processes().BecomeLive(child_to_be);
+      Domain::identity_->process.store(without_slot ? 0 : child_to_be, std::memory_order_relaxed);
+      // Where the kernel has not cleared it.
+      Domain::identity_->used_heap.store(false, std::memory_order_relaxed);
+    }
     fork_generation.fetch_add(1, std::memory_order_relaxed);
     Heap::ForgetThreadArenaInChild();
+    errno = errno_before_fork;
     making.unlock();
   }
   // When the library is loaded: before any fork that could meet a domain in the making.

@@ -12,9 +12,11 @@
 //
 // Environment: MP_RESERVE and MP_COMMIT_LIMIT, bytes with an optional K, M, G or T, are
 //           what DomainOptions leaves at 0.
-// Death:    see heap.h; a member's death takes nothing from the others.
-// Fork:     a child is a member. A process forked before there is a domain makes its
-//           own: the two are separate families.
+// Death:    see heap.h; a member's death takes nothing from the others. What it alone had
+//           comes back when it is buried (shared/internal/burial.h): by its parent, when
+//           that one joins it, or when memory or slots are short.
+// Fork:     a child is a member from the fork on. A process forked before there is a domain
+//           makes its own: the two are separate families.
 // Threads:  any thread may be the first; others, and forks, wait for it.
 // Cost:     less than 1 MiB of memory and `reserve` bytes of address space.
 
@@ -26,16 +28,20 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "shared/heap.h"
 #include "shared/internal/atomic.h"
+#include "shared/internal/burial.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/process_table.h"
+#include "shared/internal/proof_of_death.h"
 #include "shared/owner.h"
 
 namespace mp {
 
 // In bytes; 0: the environment variable, or else the default.
 struct DomainOptions {
-  // Address space. Default 64 GiB; at least 1 MiB, at most 340 GiB. Capped by
+  // Address space. Default 64 GiB; at least 2 MiB, at most 340 GiB. Capped by
   // RLIMIT_FSIZE, and by half of what RLIMIT_AS leaves.
   size_t reserve = 0;
   // Memory. Default 3/4 of the machine's, and never more than 3/4 of that or of the
@@ -49,9 +55,7 @@ absl::Status ConfigureDomain(const DomainOptions& options);
 
 class Domain {
  public:
-  static constexpr size_t kLeastReserve = size_t{1} << 20;
-  // The heap begins on the page after the header.
-  static constexpr size_t kHeapOffset = 4096;
+  static constexpr size_t kLeastReserve = size_t{2} << 20;
 
   // This process's; made at the first call. kResourceExhausted: limits, descriptors,
   // addresses. kInvalidArgument: an environment variable that is no size.
@@ -70,36 +74,71 @@ class Domain {
     return reinterpret_cast<uint64_t>(address) - header_.base < header_.size;
   }
   Heap& heap() { return *heap_; }
+  internal::ProcessTable& processes() { return processes_; }
   const internal::DomainHeader& header() const { return header_; }
 
   // This process as an owner. Differs from that of every other process, living or
-  // dead, of the family.
+  // dead, of the family. Ends a process that is a copy made by _Fork() or clone(): nobody
+  // would know of it.
   Owner ThisProcess() {
-    const uint64_t id = process_id_.load(std::memory_order_relaxed);
+    const uint64_t id = identity_->process.load(std::memory_order_relaxed);
     return Owner::Process(id != 0 ? id : Register());
   }
 
-  // A block that is this process's, as Heap::Allocate() has it.
-  absl::StatusOr<void*> Allocate(size_t size, size_t alignment = 16) {
-    return heap_->Allocate(size, alignment, ThisProcess());
+  // The same, for a call of heap() that may make it the owner of blocks: for a time, too.
+  Owner AsHolder() {
+    const Owner self = ThisProcess();
+    if (!identity_->used_heap.load(std::memory_order_relaxed)) NoteUsedHeap();
+    return self;
   }
-  void Free(void* block) { heap_->Free(block, ThisProcess()); }
+
+  // As Heap has them, by this process. What it owns when it dies comes back with its
+  // burial; when memory is short, the dead are buried first.
+  absl::StatusOr<void*> Allocate(size_t size, size_t alignment, Owner owner);
+  absl::StatusOr<void*> Allocate(size_t size, size_t alignment = 16) {
+    return Allocate(size, alignment, ThisProcess());
+  }
+  absl::StatusOr<void*> AllocateCell(size_t size, size_t alignment);
+  void Free(void* block) { heap_->Free(block, AsHolder()); }
+  void FreeOwnedBy(Owner owner, absl::Span<const void* const> keep) {
+    heap_->FreeOwnedBy(owner, keep, AsHolder());
+  }
+
+  // Buries `dead`, of whose death the caller has proof; and all of whose death there is
+  // evidence, returning how many.
+  void Bury(internal::ProcessId dead);
+  int BuryTheDead(internal::Evidence evidence);
+
+  // The child that this thread forked last; 0: none, or it has no slot.
+  static internal::ProcessId LastForked();
 
  private:
   friend struct DomainForkHandlers;
 
   Domain() = default;
 
+  // In a page of this process that the kernel clears in every child, however it is forked.
+  struct Identity {
+    internal::Atomic<internal::ProcessId> process;  // 0: not yet registered
+    internal::Atomic<bool> used_heap;               // it may own blocks, and its slot says so
+  };
+
   static absl::StatusOr<Domain*> Make();
-  uint64_t Register();
+  static absl::StatusOr<Identity*> MakeIdentity();
+  internal::Undertaker ThisUndertaker();
+  absl::StatusOr<internal::ProcessId> ClaimForChild();
+  absl::StatusOr<internal::ProcessId> ClaimForSelf();
+  internal::ProcessId Register();
+  internal::ProcessId RegisterLocked();  // under the mutex that guards the making
+  void NoteUsedHeap();
 
   static internal::Atomic<Domain*> current_;
-  static internal::Atomic<uint64_t> process_id_;  // 0: not yet registered
+  static Identity* identity_;  // constant once there is a domain
 
   // In shared memory.
   internal::DomainHeader header_;
-  Heap* heap_;                   // constant
-  internal::Word last_process_;  // ids that were given away
+  Heap* heap_;  // constant
+  internal::ProcessTable processes_;
 };
 
 namespace internal {

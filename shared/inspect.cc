@@ -15,6 +15,9 @@
 namespace mp {
 namespace {
 
+// The page of the domain's header.
+constexpr size_t kHeaderBytes = 4096;
+
 // The name under which a block is counted.
 std::string UserOf(const Heap::Block& block) {
   if (block.owner.kind() == Owner::Kind::kMessage) return "message";
@@ -62,7 +65,8 @@ DomainStats Stats() {
   });
   const HeapStats heap = domain->heap().Stats();
   stats.reserved = domain->header().size;
-  stats.committed = heap.committed + heap.overhead + Domain::kHeapOffset;
+  stats.committed =
+      heap.committed + heap.overhead + domain->processes().CommittedBytes() + kHeaderBytes;
   stats.commit_limit = heap.commit_limit;
   return stats;
 }
@@ -85,6 +89,7 @@ absl::Status Check() {
       header.base != reinterpret_cast<uint64_t>(domain)) {
     return absl::InternalError("domain: its header is overwritten");
   }
+  if (absl::Status status = domain->processes().Check(); !status.ok()) return status;
   if (absl::Status status = domain->heap().Check(); !status.ok()) return status;
   absl::Status owners;
   domain->heap().ForEachBlock([&](const Heap::Block& block) {

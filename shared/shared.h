@@ -105,7 +105,7 @@ class Shared {
       Domain& domain = *Domain::Current();
       const void* const keep[] = {
           block, reinterpret_cast<void*>(this->name.load(std::memory_order_relaxed))};
-      domain.heap().FreeOwnedBy(Owner::Object(this), keep, domain.ThisProcess());
+      domain.FreeOwnedBy(Owner::Object(this), keep);
     }
   };
 

@@ -106,8 +106,9 @@ absl::StatusOr<DomainMapping> MakeDomainFile(size_t reserve, size_t least) {
   if (fd < 0) return Failed("memfd_create", size);
   void* base = MAP_FAILED;
   const char* call = "fchmod";
+  struct stat file = {};
   // A memfd is born readable by everybody who can see /proc/PID/fd.
-  bool done = fchmod(fd, 0600) == 0;
+  bool done = fchmod(fd, 0600) == 0 && fstat(fd, &file) == 0;
   if (done) {
     call = "ftruncate";
     done = ftruncate(fd, static_cast<off_t>(size)) == 0;
@@ -128,7 +129,7 @@ absl::StatusOr<DomainMapping> MakeDomainFile(size_t reserve, size_t least) {
   }
   // A crashing process would write all of it into its core; a hint, so never an error.
   madvise(base, size, MADV_DONTDUMP);
-  return DomainMapping{base, size, fd};
+  return DomainMapping{base, size, file.st_ino, fd};
 }
 
 absl::StatusOr<DomainHeader> ReadDomainHeader(int fd) {

@@ -15,18 +15,20 @@ namespace mp::internal {
 // The first bytes of a domain. Constant once it is published.
 struct DomainHeader {
   static constexpr uint64_t kMagic = 0x0a6e69616d6f4470;  // "pDomain\n"
-  static constexpr uint64_t kLayout = 1;  // of everything in a domain; a change of it counts up
+  static constexpr uint64_t kLayout = 2;  // of everything in a domain; a change of it counts up
 
   uint64_t magic;
   uint64_t layout;
   uint64_t base;   // where every member maps it
   uint64_t size;   // bytes reserved
   uint64_t id[2];  // random: which family's
+  uint64_t inode;  // of the memfd: what a member's list of maps shows
 };
 
 struct DomainMapping {
   void* base;
   size_t size;
+  uint64_t inode;
   int fd;
 };
 

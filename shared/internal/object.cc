@@ -24,22 +24,20 @@ absl::StatusOr<ObjectHeader*> MakeCell(size_t size, size_t alignment, std::strin
   const absl::StatusOr<Domain*> made = Domain::Get();
   if (!made.ok()) return made.status();
   Domain& domain = **made;
-  const Owner process = domain.ThisProcess();
-  const absl::StatusOr<void*> memory = domain.heap().AllocateCell(size, alignment, process);
+  const absl::StatusOr<void*> memory = domain.AllocateCell(size, alignment);
   if (!memory.ok()) return memory.status();
   // Cells are only ever cells: what stands in a new one is the generation of the last, and
   // its type, if who freed it died on the way.
   auto* cell = static_cast<ObjectHeader*>(*memory);
   cell->state.store(cell->state.load(std::memory_order_relaxed) & ~ObjectHeader::kTypeMask,
                     std::memory_order_relaxed);
-  cell->maker.store(process.identity(), std::memory_order_relaxed);
+  cell->maker.store(domain.ThisProcess().identity(), std::memory_order_relaxed);
   cell->handles.store(1, std::memory_order_relaxed);
   cell->name.store(0, std::memory_order_relaxed);
   if (!name.empty()) {
-    const absl::StatusOr<void*> block =
-        domain.heap().Allocate(name.size() + 1, 1, Owner::Object(cell), process);
+    const absl::StatusOr<void*> block = domain.Allocate(name.size() + 1, 1, Owner::Object(cell));
     if (!block.ok()) {
-      domain.heap().Free(cell, process);
+      domain.Free(cell);
       return block.status();
     }
     std::memcpy(*block, name.data(), name.size());
@@ -66,16 +64,15 @@ void RetireCell(ObjectHeader* cell) {
   // After:  this process's cell, to be given back by it or by its burial, with all blocks
   //         that are still the object's.
   // Test:   ObjectCrashTest.AnObjectIsThereOrItsCellIsTheDeads
-  domain.heap().SetOwner(cell, domain.ThisProcess());
+  domain.heap().SetOwner(cell, domain.AsHolder());
 }
 
 void FreeCell(ObjectHeader* cell) {
   Domain& domain = *Domain::Current();
-  const Owner process = domain.ThisProcess();
   const uint64_t state = cell->state.load(std::memory_order_relaxed);
   cell->state.store(state & ~ObjectHeader::kTypeMask, std::memory_order_release);
-  domain.heap().Free(reinterpret_cast<void*>(cell->name.load(std::memory_order_relaxed)), process);
-  domain.heap().Free(cell, process);
+  domain.Free(reinterpret_cast<void*>(cell->name.load(std::memory_order_relaxed)));
+  domain.Free(cell);
 }
 
 void CannotMake(ObjectType type, size_t size, std::string_view name, const absl::Status& why) {

@@ -1,0 +1,165 @@
+// ProcessTable: who is in the family. One slot a process, in the domain.
+//
+//   FREE --prepare of fork--> BORN --in the parent--> FORKED
+//    ^                          \                       |
+//    |                           `--in the child--> LIVE <--in the child
+//    '--buried-- DEAD <--proof of death-- LIVE, FORKED
+//
+// A slot is a child's before there is the child, so there is no moment at which a process
+// has what it inherited and nobody knows of it. Each use of a slot counts its generation
+// up; generation and index together are the process's id, which no other process of the
+// family, living or dead, has.
+//
+// Layout of a slot (128 bytes)
+//   field      written by           meaning
+//   state      all, by exchange     kind (bits 0-2), actor (3-18), generation (19-63).
+//                                   The actor is a slot: of BORN and FORKED the parent,
+//                                   of DEAD who buries it; 0: none. Commits every step
+//   process    the child            pid (bits 0-31), flags (32-)
+//   started    parent, the child    CLOCK_BOOTTIME, nanoseconds: when the parent claimed the
+//                                   slot, not after the start of the child; then when the
+//                                   child took it, not before its start, and before that of
+//                                   any process that gets its pid later
+//   parent     parent, at BORN      id of the parent; 0: none
+//   name       the process          its name, as far as it fits, ended by NUL
+//   named      the process          1 when name is written: commits it
+//
+//   T1  A slot is FREE, or of one process.
+//   T2  A slot whose generation is g is never of generation g again once it is FREE.
+//   T3  The actor of a slot is not FREE: who is buried hands back what it acted on first.
+//   Repair after a death: the burial of the process.
+//
+// The table's memory is committed a page at a time as slots are used, and stays.
+
+#ifndef MP_SHARED_INTERNAL_PROCESS_TABLE_H_
+#define MP_SHARED_INTERNAL_PROCESS_TABLE_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "shared/internal/atomic.h"
+
+namespace mp::internal {
+
+// Generation and index of a slot; 0: none.
+using ProcessId = uint64_t;
+
+class ProcessTable {
+ public:
+  enum class Kind : uint64_t { kFree, kBorn, kForked, kLive, kDead };
+
+  // What a process has done that its burial has to undo.
+  enum Flag : uint32_t {
+    kUsedHeap = 1,  // it may own blocks
+    kActed = 2,     // it may be the actor of slots
+    kDaemon = 4,
+  };
+
+  static constexpr size_t kNameWords = 11;
+
+  struct Slot {
+    Word state;
+    Word process;
+    Word started;
+    Word parent;
+    Word named;
+    Word name[kNameWords];
+  };
+  static_assert(sizeof(Slot) == 128);
+
+  struct Entry {
+    ProcessId id = 0;
+    ProcessId parent = 0;
+    Kind kind = Kind::kFree;
+    pid_t pid = 0;  // 0 unless LIVE or DEAD
+    uint64_t started = 0;
+    uint32_t flags = 0;
+    std::string name = {};  // "" where it has not told
+  };
+
+  static constexpr int kIndexBits = 16;
+  static constexpr uint32_t kLeastSlots = 4096;
+  static constexpr uint32_t kMostSlots = 1 << kIndexBits;
+
+  // How many slots a table has in a domain of `reserve` bytes, slot 0 included, which is
+  // nobody's; and how many bytes that takes of the reserve.
+  static uint32_t SlotsFor(size_t reserve);
+  static constexpr size_t BytesFor(uint32_t slots) { return slots * sizeof(Slot); }
+
+  // `memory`: zero bytes of the domain, not yet committed.
+  void Format(void* memory, uint32_t slots);
+
+  // A slot for a child that the process `parent` is about to fork (BORN), or for the calling
+  // process itself, with no parent (LIVE at once). kResourceExhausted: all are taken; burying
+  // the dead helps, or Grow().
+  absl::StatusOr<ProcessId> ClaimForChild(ProcessId parent);
+  absl::StatusOr<ProcessId> ClaimForSelf();
+
+  // More FREE slots. kResourceExhausted: there can be none, or no memory.
+  absl::Status Grow();
+
+  // In the parent, after the fork: there is a child. And: there is none.
+  void ChildForked(ProcessId id);
+  void ChildNotForked(ProcessId id);
+  // In the child, first of all. False: the slot is not the child's.
+  [[nodiscard]] bool BecomeLive(ProcessId id);
+
+  // By the process itself.
+  void SetFlag(ProcessId self, Flag flag);
+  void SetName(ProcessId self, std::string_view name);
+
+  // From what it was proven of, LIVE or FORKED, to DEAD.
+  void DeclareDead(ProcessId id, Kind was);
+  // Makes the process `self` the one that buries the dead `id`. False: another does, or it is done.
+  [[nodiscard]] bool BeginBurial(ProcessId id, ProcessId self);
+  // The last step: the slot is FREE.
+  void EndBurial(ProcessId id);
+  // A step of every burial, before the last: what the dead `id` was the actor of is left to
+  // others.
+  void ReleaseActed(ProcessId id);
+
+  // A copy; kind kFree where the slot is not of `id`.
+  Entry Find(ProcessId id) const;
+  // Those that are not FREE, in order of their slots: from `after` on, 0 at first. Kind kFree
+  // at the end.
+  Entry Next(ProcessId after) const;
+  // Whether a process of this id may still be there, or its remains.
+  bool Knows(ProcessId id) const;
+
+  // The first broken invariant.
+  absl::Status Check() const;
+
+  uint32_t slot_count() const { return static_cast<uint32_t>(slot_count_); }
+  // Bytes that have memory.
+  size_t CommittedBytes() const {
+    return committed_.load(std::memory_order_relaxed) * sizeof(Slot);
+  }
+
+  static constexpr uint32_t IndexOf(ProcessId id) { return id & (kMostSlots - 1); }
+  static constexpr uint64_t GenerationOf(ProcessId id) { return id >> kIndexBits; }
+
+ private:
+  friend struct ProcessTableTestPeer;
+
+  static constexpr uint32_t kSlotsInAPage = 4096 / sizeof(Slot);
+
+  absl::StatusOr<ProcessId> Claim(Kind kind, uint32_t actor, ProcessId parent);
+  // The state of the slot of `id`, unless that is another's by now.
+  bool Load(ProcessId id, uint64_t& state) const;
+  bool Change(ProcessId id, Kind from, Kind to, uint32_t actor);
+
+  Slot* slots_;          // constant
+  uint64_t slot_count_;  // constant
+  Word committed_;       // slots that have memory; grows only
+  Word hint_;            // from where on to look for one that is FREE
+};
+
+}  // namespace mp::internal
+
+#endif  // MP_SHARED_INTERNAL_PROCESS_TABLE_H_

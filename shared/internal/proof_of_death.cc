@@ -1,0 +1,143 @@
+#include "shared/internal/proof_of_death.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdint>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace mp::internal {
+namespace {
+
+enum class Answer { kYes, kNo, kUnknown };
+
+// Fields of /proc/.../stat, counted from 1 as in proc(5).
+constexpr int kFlagsField = 9;
+constexpr int kStartField = 22;
+constexpr uint64_t kExiting = 4;  // PF_EXITING
+
+std::optional<uint64_t> StatField(const std::string& path, int field) {
+  std::ifstream file(path);
+  std::string text;
+  if (!std::getline(file, text)) return std::nullopt;
+  // Before it comes the name, which may hold anything.
+  const size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos) return std::nullopt;
+  const std::vector<std::string_view> fields =
+      absl::StrSplit(std::string_view(text).substr(name_end + 1), ' ', absl::SkipEmpty());
+  const auto index = static_cast<size_t>(field - 3);
+  uint64_t value = 0;
+  if (index >= fields.size() || !absl::SimpleAtoi(fields[index], &value)) return std::nullopt;
+  return value;
+}
+
+std::optional<std::set<pid_t>> NumbersIn(const std::string& folder) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(opendir(folder.c_str()), &closedir);
+  if (entries == nullptr) return std::nullopt;
+  std::set<pid_t> numbers;
+  while (const dirent* entry = readdir(entries.get())) {
+    pid_t number = 0;
+    if (absl::SimpleAtoi(entry->d_name, &number)) numbers.insert(number);
+  }
+  return numbers;
+}
+
+Answer HasEnded(pid_t pid) {
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) {
+    // EINVAL: it is the id of another process's thread now.
+    if (errno == ESRCH || errno == EINVAL) return Answer::kYes;
+    return kill(pid, 0) != 0 && errno == ESRCH ? Answer::kYes : Answer::kUnknown;
+  }
+  pollfd ended = {.fd = fd, .events = POLLIN, .revents = 0};
+  const Answer answer = poll(&ended, 1, 0) == 1 ? Answer::kYes : Answer::kNo;
+  close(fd);
+  return answer;
+}
+
+// The kernel tells it in ticks of 10 ms.
+uint64_t Ticks(uint64_t nanoseconds) {
+  return nanoseconds / (1'000'000'000 / static_cast<uint64_t>(sysconf(_SC_CLK_TCK)));
+}
+
+std::optional<uint64_t> StartOf(pid_t pid) {
+  return StatField(absl::StrCat("/proc/", pid, "/stat"), kStartField);
+}
+
+bool AllTasksExit(pid_t pid) {
+  const std::string folder = absl::StrCat("/proc/", pid, "/task");
+  const auto tasks = NumbersIn(folder);
+  if (!tasks.has_value() || tasks->empty()) return false;
+  for (const pid_t task : *tasks) {
+    const auto flags = StatField(absl::StrCat(folder, "/", task, "/stat"), kFlagsField);
+    if (!flags.has_value() || (*flags & kExiting) == 0) return false;
+  }
+  // One that was seen to exit may have made another before.
+  return NumbersIn(folder) == tasks;
+}
+
+// Whether `pid` maps the domain at its place.
+Answer Maps(pid_t pid, const DomainHeader& domain) {
+  errno = 0;
+  std::ifstream maps(absl::StrCat("/proc/", pid, "/maps"));
+  if (!maps) return errno == ENOENT || errno == ESRCH ? Answer::kNo : Answer::kUnknown;
+  // In order of addresses: `550000000000-560000000000 rw-s 00000000 00:01 1030 /memfd:...`
+  for (std::string line; std::getline(maps, line);) {
+    uint64_t begin = 0;
+    const auto end = std::from_chars(line.data(), line.data() + line.size(), begin, 16);
+    if (end.ec != std::errc()) return Answer::kUnknown;
+    if (begin < domain.base) continue;
+    if (begin > domain.base) return Answer::kNo;
+    const std::vector<std::string_view> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    constexpr size_t kInode = 4;
+    uint64_t inode = 0;
+    const bool same =
+        fields.size() > kInode && absl::SimpleAtoi(fields[kInode], &inode) && inode == domain.inode;
+    return same ? Answer::kYes : Answer::kNo;
+  }
+  // Refused in the middle of it, or over.
+  return maps.bad() ? Answer::kUnknown : Answer::kNo;
+}
+
+}  // namespace
+
+bool IsDead(pid_t pid, uint64_t started, const DomainHeader& domain, Evidence evidence) {
+  const Answer ended = HasEnded(pid);
+  if (ended == Answer::kYes) return true;
+  if (evidence == Evidence::kQuick) return false;
+  const std::optional<uint64_t> start = StartOf(pid);
+  if (start.has_value() && *start > Ticks(started)) return true;
+  return AllTasksExit(pid) || Maps(pid, domain) == Answer::kNo;
+}
+
+bool AnyUnknownMaps(const DomainHeader& domain, uint64_t since,
+                    absl::FunctionRef<bool(pid_t)> is_known) {
+  const auto processes = NumbersIn("/proc");
+  if (!processes.has_value()) return true;
+  for (const pid_t pid : *processes) {
+    if (is_known(pid)) continue;
+    const std::optional<uint64_t> start = StartOf(pid);
+    if (start.has_value() && *start < Ticks(since)) continue;
+    if (Maps(pid, domain) != Answer::kNo) return true;
+  }
+  return false;
+}
+
+}  // namespace mp::internal
