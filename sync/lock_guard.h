@@ -3,6 +3,8 @@
 //
 //   mp::LockGuard guard(lock);
 //
+// It refers to the handle, which has to outlive it; a temporary one does not compile.
+//
 // Ordering: the lock's, as for Acquire() and Release().
 // Threads:  a guard is destroyed by the thread that made it.
 // Death:    the lock's: whoever dies with a guard dies as a holder.
@@ -27,6 +29,7 @@ class ABSL_SCOPED_LOCKABLE LockGuard {
       : lock_(lock), generation_(internal::ForkGeneration()) {
     lock_.Acquire();
   }
+  explicit LockGuard(const L&& temporary) = delete;
   ~LockGuard() ABSL_UNLOCK_FUNCTION() {
     if (generation_ == internal::ForkGeneration()) lock_.Release();
   }
