@@ -21,6 +21,13 @@
 // Misuse:   moving a whole object that has containers as members (a struct of vectors) from
 //           a stack into the domain leaves it with memory of the calling process: build
 //           it in place.
+//           swap() of containers, or of strings, of different owners is undefined, as the
+//           standard has it for allocators that differ: each would go on with memory that
+//           goes when the other's owner does. Move them by way of a third; between owners
+//           a move assignment moves element by element, and may throw.
+//           absl::flat_hash_map, where it is built with the address sanitizer, forbids its
+//           free slots, in the one process that frees them: what others put there looks
+//           like an error to it. Take std::unordered_map, as examples/01_wordcount does.
 // Cost:     8 bytes a container; for each block the heap's, and a search, without a lock,
 //           for what the container lies in.
 
