@@ -164,8 +164,9 @@ absl::Status Process::Close() {
 internal::Child* Process::Any(const char* call) const {
   if (state_ == nullptr) return nullptr;
   if (state_->closed) {
-    internal::Fatal(absl::StrCat(state_->Title(), ", in pid ", getpid(), ": ", call,
-                                 " after Close(); only name() and daemon() are left"));
+    internal::Fatal(
+        absl::StrCat(state_->Title(), ", in pid ", getpid(), ": ", call,
+                     " after Close(), when only name() and daemon() are left; call it before"));
   }
   return state_->child.get();
 }
@@ -183,7 +184,7 @@ internal::Child& Process::Own(const char* call) const {
   if (state_->maker == getpid()) return child;
   internal::Fatal(absl::StrCat(state_->Title(), ": ", call, " in pid ", getpid(),
                                ", but it is a child of pid ", state_->maker,
-                               "; wait for its sentinel() here"));
+                               "; do it there, or wait for its sentinel() here"));
 }
 
 void Process::Join() const { (void)Own("Join()").Join(absl::InfiniteDuration()); }

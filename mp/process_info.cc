@@ -17,8 +17,9 @@ namespace {
 [[noreturn]] void NoSentinel(const internal::Who& who, const char* call) {
   internal::Fatal(absl::StrCat(
       "ProcessInfo \"", who.name, "\" (pid ", who.pid, "): ", call, " in pid ", getpid(),
-      who.pid == getpid() ? ": a process cannot wait for itself"
-                          : ", but CurrentProcess() was called in the other; use ParentProcess()"));
+      who.pid == getpid()
+          ? ": a process cannot wait for itself; its parent can, and a child by ParentProcess()"
+          : ", but CurrentProcess() was called in the other; use ParentProcess()"));
 }
 
 }  // namespace

@@ -12,10 +12,15 @@
 //
 // Environment: MP_RESERVE and MP_COMMIT_LIMIT, bytes with an optional K, M, G or T, are
 //           what DomainOptions leaves at 0.
+// Ordering: who gets the domain sees it made; blocks as in heap.h.
 // Death:    see heap.h; a member's death takes nothing from the others.
 // Fork:     a child is a member. A process forked before there is a domain makes its
-//           own: the two are separate families.
-// Threads:  any thread may be the first; others, and forks, wait for it.
+//           own: the two are separate families. execve() leaves the family.
+// Threads:  all of it from any number at once. Any may be the first; others, and forks,
+//           wait for it.
+// Signals:  not in a signal handler.
+// Errors:   a status where the system or a limit says no; the next call tries again.
+// Misuse:   as in heap.h.
 // Cost:     less than 1 MiB of memory and `reserve` bytes of address space.
 
 #ifndef MP_SHARED_DOMAIN_H_
