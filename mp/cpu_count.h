@@ -1,4 +1,11 @@
 // How many processors there are, and how many of them are for this process.
+//
+//   const int workers = mp::UsableCpuCount();
+//
+// Threads:  from any number at once; nothing is kept, each call asks anew.
+// Errors:   none: what cannot be read limits nothing.
+// Cost:     system calls; UsableCpuCount() reads files of /proc and of the cgroups. Ask
+//           once, not in a loop.
 
 #ifndef MP_MP_CPU_COUNT_H_
 #define MP_MP_CPU_COUNT_H_
@@ -7,7 +14,7 @@
 
 namespace mp {
 
-// Of the machine; at least 1.
+// The processors of the machine that are switched on; at least 1.
 int CpuCount();
 
 // How many processes can run here at once: the processors that this process may use, and no

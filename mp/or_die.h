@@ -2,9 +2,12 @@
 // nothing better to do about an error.
 //
 //   mp::OrDie(child.Start());
-//   std::string word = mp::OrDie(connection.Recv<std::string>());
+//   const mp::Lock lock = mp::OrDie(mp::Lock::Create({.name = "jobs"}));
 //
-// Misuse:   what is not OK ends this process with one line: where, and the status.
+// Errors:   what is not OK ends this process with one line on stderr, where and the status,
+//           and with abort(): no destructor or at-exit handler runs, its exit code is -6.
+// Death:    to the others that end is one like any: they get what it held.
+// Threads:  from any number at once.
 
 #ifndef MP_MP_OR_DIE_H_
 #define MP_MP_OR_DIE_H_

@@ -77,6 +77,7 @@ absl::Status Process::State::Adopt(pid_t pid) {
   if (absl::IsNotFound(sentinel.status())) {
     // It has ended, and somebody took its status.
     exit_code = internal::Child::kStatusTaken;
+    internal::Child::Bury(Domain::LastForked());
     sentinel = internal::Sentinel::OfTheDead();
   }
   if (!sentinel.ok()) {
@@ -84,10 +85,11 @@ absl::Status Process::State::Adopt(pid_t pid) {
     kill(pid, SIGKILL);
     while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
+    internal::Child::Bury(Domain::LastForked());
     return sentinel.status();
   }
-  child = std::make_shared<internal::Child>(pid, self.name, self.daemon, *std::move(sentinel),
-                                            exit_code);
+  child = std::make_shared<internal::Child>(pid, Domain::LastForked(), self.name, self.daemon,
+                                            *std::move(sentinel), exit_code);
   if (!exit_code.has_value()) internal::AddChild(child);
   target.reset();
   return absl::OkStatus();
@@ -164,8 +166,9 @@ absl::Status Process::Close() {
 internal::Child* Process::Any(const char* call) const {
   if (state_ == nullptr) return nullptr;
   if (state_->closed) {
-    internal::Fatal(absl::StrCat(state_->Title(), ", in pid ", getpid(), ": ", call,
-                                 " after Close(); only name() and daemon() are left"));
+    internal::Fatal(
+        absl::StrCat(state_->Title(), ", in pid ", getpid(), ": ", call,
+                     " after Close(), when only name() and daemon() are left; call it before"));
   }
   return state_->child.get();
 }
@@ -183,7 +186,7 @@ internal::Child& Process::Own(const char* call) const {
   if (state_->maker == getpid()) return child;
   internal::Fatal(absl::StrCat(state_->Title(), ": ", call, " in pid ", getpid(),
                                ", but it is a child of pid ", state_->maker,
-                               "; wait for its sentinel() here"));
+                               "; do it there, or wait for its sentinel() here"));
 }
 
 void Process::Join() const { (void)Own("Join()").Join(absl::InfiniteDuration()); }

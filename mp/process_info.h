@@ -7,12 +7,16 @@
 // A value: what it says stays true of the process it was made of, also when that one's pid
 // has come to be another's. It tells whether the process has ended, not how.
 //
+// Ordering: who learns from IsAlive() or Join() that it has ended sees in shared memory what
+//           it did.
+// Threads:  all of it from any number at once.
 // Death:    IsAlive() and Join() notice the end of the process, whatever ended it.
 // Fork:     a copy in a child tells of the same process; but what CurrentProcess()
 //           returned only tells pid(), name() and daemon() there.
 // Misuse:   a process that waits for itself, or asks for its own sentinel, ends with one
 //           line; so does one that asks with another's CurrentProcess().
-// Cost:     a few strings; no descriptor of its own.
+// Cost:     a string, and no descriptor of its own: it shares the Process's, or the one that
+//           this process has of its parent, and keeps it open, also after Process::Close().
 
 #ifndef MP_MP_PROCESS_INFO_H_
 #define MP_MP_PROCESS_INFO_H_
@@ -38,7 +42,7 @@ class ProcessInfo {
   bool daemon() const { return who_.daemon; }
 
   bool IsAlive() const;
-  // False: it still runs.
+  // False: it still runs. Zero or less asks once.
   [[nodiscard]] bool Join(absl::Duration timeout) const;
   // A descriptor that becomes readable when it has ended, valid as long as a copy of this.
   int sentinel() const;
@@ -55,6 +59,12 @@ std::optional<ProcessInfo> ParentProcess();
 
 // The children of this process that run, in the order of their start. Reaps the others.
 std::vector<ProcessInfo> ActiveChildren();
+
+// Every process of the family that runs, this one included: children of children too, and
+// those that fork(2) made without a Process, which are called as what they are a copy of.
+// Names are cut after 87 bytes. Empty where there is no domain yet; one that cannot be
+// looked at, for lack of descriptors, is left out.
+std::vector<ProcessInfo> AllProcesses();
 
 }  // namespace mp
 

@@ -8,6 +8,8 @@
 // survives B. Elsewhere (on a stack, say) it is the calling process. Containers in
 // containers follow too: elements are built with the allocator of what holds them.
 //
+// Ordering: none: to change a container while others use it takes a lock of yours.
+// Threads:  allocators from any number, and any process, at once; a container as it says.
 // Death:    standard containers are not crash-safe: after a process died in the middle
 //           of changing one, build it anew with Shared<T>::Reset().
 // Errors:   std::bad_alloc, as containers expect; its what() says which limit was met.
@@ -19,6 +21,15 @@
 // Misuse:   moving a whole object that has containers as members (a struct of vectors) from
 //           a stack into the domain leaves it with memory of the calling process: build
 //           it in place.
+//           swap() of containers, or of strings, of different owners is undefined, as the
+//           standard has it for allocators that differ: each would go on with memory that
+//           goes when the other's owner does. Move them by way of a third; between owners
+//           a move assignment moves element by element, and may throw.
+//           absl::flat_hash_map, where it is built with the address sanitizer, forbids its
+//           free slots, in the one process that frees them: what others put there looks
+//           like an error to it. Take std::unordered_map, as examples/01_wordcount does.
+// Cost:     8 bytes a container; for each block the heap's, and a search, without a lock,
+//           for what the container lies in.
 
 #ifndef MP_SHARED_ALLOCATOR_H_
 #define MP_SHARED_ALLOCATOR_H_

@@ -245,6 +245,12 @@ internal::ProcessId Domain::RegisterLocked() {
   return *claimed;
 }
 
+void Domain::TellName(std::string_view name, bool daemon) {
+  const internal::ProcessId self = ThisProcess().identity();
+  if (daemon) processes_.SetFlag(self, internal::ProcessTable::kDaemon);
+  processes_.SetName(self, name);
+}
+
 internal::ProcessId Domain::LastForked() { return last_forked; }
 
 static_assert(sizeof(Domain) <= kPage);

@@ -12,12 +12,17 @@
 //
 // Environment: MP_RESERVE and MP_COMMIT_LIMIT, bytes with an optional K, M, G or T, are
 //           what DomainOptions leaves at 0.
+// Ordering: who gets the domain sees it made; blocks as in heap.h.
 // Death:    see heap.h; a member's death takes nothing from the others. What it alone had
 //           comes back when it is buried (shared/internal/burial.h): by its parent, when
 //           that one joins it, or when memory or slots are short.
 // Fork:     a child is a member from the fork on. A process forked before there is a domain
-//           makes its own: the two are separate families.
-// Threads:  any thread may be the first; others, and forks, wait for it.
+//           makes its own: the two are separate families. execve() leaves the family.
+// Threads:  all of it from any number at once. Any may be the first; others, and forks,
+//           wait for it.
+// Signals:  not in a signal handler.
+// Errors:   a status where the system or a limit says no; the next call tries again.
+// Misuse:   as in heap.h.
 // Cost:     less than 1 MiB of memory and `reserve` bytes of address space.
 
 #ifndef MP_SHARED_DOMAIN_H_
@@ -25,6 +30,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -108,6 +114,9 @@ class Domain {
   // evidence, returning how many.
   void Bury(internal::ProcessId dead);
   int BuryTheDead(internal::Evidence evidence);
+
+  // What this process is called.
+  void TellName(std::string_view name, bool daemon);
 
   // The child that this thread forked last; 0: none, or it has no slot.
   static internal::ProcessId LastForked();

@@ -3,8 +3,16 @@
 //   std::cerr << mp::Stats().ToString();
 //   EXPECT_THAT(mp::Check(), IsOk());
 //
-// Both look at every block, and hold up others that allocate or free meanwhile. A process
-// without a domain has an empty one.
+// A process without a domain has an empty one, and does not make one by asking.
+//
+// Ordering: none: what others do meanwhile is in it or not. The numbers need not add up
+//           then; Check() finds nothing wrong with it.
+// Threads:  from any number, and any process, at once.
+// Death:    a process that is killed in here holds nobody up.
+// Signals:  not in a signal handler.
+// Errors:   Check() returns kInternal, which names the first broken invariant; after that no
+//           object of the domain is to be relied on.
+// Cost:     a look at every block, which holds up others that allocate or free.
 
 #ifndef MP_SHARED_INSPECT_H_
 #define MP_SHARED_INSPECT_H_
@@ -36,7 +44,7 @@ struct DomainStats {
 
 DomainStats Stats();
 
-// The header, the heap and the owners of all blocks; names the first broken invariant.
+// The header, the heap and the owners of all blocks.
 absl::Status Check();
 
 }  // namespace mp

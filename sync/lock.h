@@ -4,7 +4,10 @@
 //   mp::Lock lock;
 //   mp::Process child([lock] {
 //     mp::LockGuard guard(lock);
-//     if (guard.owner_died()) Repair();  // held, but the data may be half-written
+//     if (guard.owner_died()) {  // held, but the data may be half-written
+//       Repair();
+//       lock.MarkConsistent();  // else every later holder is told again
+//     }
 //   });
 //
 // Ordering: what a holder did before Release() is visible to the next holder.
@@ -19,7 +22,8 @@
 //           ends, with one line that names the lock and its holder. Use RLock, or
 //           Semaphore(1).
 // Limit:    of the locks that one thread holds when it dies the kernel gives back the
-//           newest 2,048; older ones stay locked.
+//           newest 2,048; older ones stay locked. A family is within one PID namespace:
+//           where ids of threads repeat, one thread is taken for the other.
 // Cost:     88 bytes of the domain; uncontended, no system call. Figures in
 //           docs/benchmarks.md.
 

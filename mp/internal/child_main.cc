@@ -101,7 +101,9 @@ int Run(StoredTarget& target) {
 void ChildMain(Self& self, StoredTarget& target) noexcept {
   // First of all: everything that is registered from now on is the child's.
   if (on_exit(&EndInsteadOfParentsHandlers, nullptr) != 0) {
-    Fatal("no memory is left to register an at-exit handler");
+    Fatal(absl::StrCat("Process \"", self.name, "\" (pid ", getpid(),
+                       "): on_exit: no memory for the handler that ends it; raise its memory "
+                       "limit, or start fewer processes"));
   }
   BecomeInChild(self);
   LeaveParentsStreamsAlone();

@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mp/internal/sentinel.h"
+#include "shared/domain.h"
 #include "shared/internal/deadline.h"
 
 namespace mp::internal {
@@ -48,12 +49,17 @@ std::optional<int> Child::ExitCode() {
   } else {
     sentinel_.FailClosed();
   }
+  Bury(id_);
   // Nobody who has locked the list waits for a child's lock.
   const std::lock_guard list_lock(mutex);
   if (IsOwner()) {
     std::erase_if(*children, [this](const auto& child) { return child.get() == this; });
   }
   return exit_code_;
+}
+
+void Child::Bury(ProcessId id) {
+  if (id != 0) Domain::Current()->Bury(id);
 }
 
 bool Child::Join(absl::Duration timeout) {

@@ -17,6 +17,7 @@
 
 #include "absl/time/time.h"
 #include "mp/internal/sentinel.h"
+#include "shared/internal/process_table.h"
 
 namespace mp::internal {
 
@@ -27,8 +28,10 @@ class Child {
   static constexpr int kStatusTaken = 255;
 
   // `exit_code` where it is known that the child has ended.
-  Child(pid_t pid, std::string name, bool daemon, Sentinel sentinel, std::optional<int> exit_code)
+  Child(pid_t pid, ProcessId id, std::string name, bool daemon, Sentinel sentinel,
+        std::optional<int> exit_code)
       : pid_(pid),
+        id_(id),
         name_(std::move(name)),
         daemon_(daemon),
         sentinel_(std::move(sentinel)),
@@ -45,11 +48,14 @@ class Child {
   std::optional<int> ExitCode();
   // False: it still runs.
   [[nodiscard]] bool Join(absl::Duration timeout);
+  // Gives back what a child left in the domain that is known to have ended; 0: it had no slot.
+  static void Bury(ProcessId id);
   // Nothing happens when it has ended, or may not be signalled (it became another user).
   void Signal(int signal);
 
  private:
   const pid_t pid_;
+  const ProcessId id_;
   const std::string name_;
   const bool daemon_;
   const Sentinel sentinel_;

@@ -62,7 +62,8 @@ absl::Status DieWithParentInChild(const Sentinel& parent) {
   }
   pthread_attr_destroy(&attributes);
   if (error != 0) {
-    return absl::ResourceExhaustedError("no thread is left to watch the parent");
+    return absl::ResourceExhaustedError(
+        "no thread is left to watch the parent; raise RLIMIT_NPROC, pids.max or the memory limit");
   }
   // The target may close every descriptor: not before the thread has its own.
   watching.wait(false, std::memory_order_acquire);  // [B] with [A]

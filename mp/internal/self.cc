@@ -1,6 +1,7 @@
 #include "mp/internal/self.h"
 
 #include "absl/strings/str_cat.h"
+#include "shared/domain.h"
 #include "shared/internal/atomic.h"
 
 namespace mp::internal {
@@ -29,6 +30,9 @@ void BecomeInChild(Self& self) {
   // Our parent's sentinel of its own parent.
   if (self_of_child != nullptr) self_of_child->parent.reset();
   self_of_child = &self;
+  if (Domain* domain = Domain::Current(); domain != nullptr) {
+    domain->TellName(self.name, self.daemon);
+  }
   places_given.store(0, std::memory_order_relaxed);
 }
 

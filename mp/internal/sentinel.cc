@@ -63,7 +63,11 @@ bool Sentinel::WaitUntil(const timespec& deadline) const {
     const int n = ppoll(&ended, 1, &left, nullptr);
     if (n > 0 && (ended.revents & POLLNVAL) != 0) FailClosed();
     if (n >= 0) return n > 0;
-    if (errno != EINTR) Fatal(absl::StrCat("ppoll: ", std::strerror(errno)));
+    if (errno != EINTR) {
+      Fatal(absl::StrCat("pid ", getpid(),
+                         ": cannot wait for a process: ppoll: ", std::strerror(errno),
+                         "; it needs an RLIMIT_NOFILE of 1 or more, and kernel memory"));
+    }
   }
 }
 

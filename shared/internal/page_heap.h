@@ -138,6 +138,12 @@ class PageHeap {
   static constexpr bool IsUsed(uint64_t tag) {
     return KindOf(tag) == Kind::kUsed || KindOf(tag) == Kind::kSlab;
   }
+  // Links of a list: the pages of the next and the previous span; 0 for none.
+  static constexpr uint64_t Links(uint32_t next, uint32_t previous) {
+    return next | (uint64_t{previous} << 32);
+  }
+  static constexpr uint32_t Next(uint64_t links) { return static_cast<uint32_t>(links); }
+  static constexpr uint32_t Previous(uint64_t links) { return static_cast<uint32_t>(links >> 32); }
   static int BinOf(uint32_t length);
 
   // What a change to the spans is made of. Each stages, none commits.

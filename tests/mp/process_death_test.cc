@@ -1,6 +1,7 @@
 // What a program does wrong with a process ends it with a line that says what.
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "absl/status/status.h"
@@ -84,6 +85,21 @@ TEST(ProcessDeathTest, WhoAnotherProcessIsByItsOwnWordsCannotBeWaitedFor) {
   const ProcessInfo self = CurrentProcess();
   EXPECT_DEATH((void)self.IsAlive(), "use ParentProcess");
   EXPECT_DEATH((void)self.Join(absl::ZeroDuration()), "use ParentProcess");
+}
+
+TEST(ProcessDeathTest, AWaitThatTheKernelRefusesSaysWhatItNeeds) {
+  Process child(&PauseForEver);
+  ASSERT_TRUE(child.Start().ok());
+  const ProcessInfo info = ActiveChildren().at(0);
+  EXPECT_DEATH(
+      {
+        const rlimit none = {};
+        setrlimit(RLIMIT_NOFILE, &none);
+        (void)info.IsAlive();
+      },
+      "mp: pid [0-9]+: cannot wait for a process: ppoll: .*RLIMIT_NOFILE of 1");
+  child.Kill();
+  child.Join();
 }
 
 TEST(ProcessDeathTest, ASentinelThatTheProgramClosedIsTold) {

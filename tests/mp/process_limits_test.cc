@@ -164,7 +164,9 @@ TEST(ProcessLimitsTest, ADaemonThatCannotWatchItsParentDoesNotRun) {
               return *daemon.exitcode();
             }),
             1);
-  EXPECT_EQ(said.ReadAll(), "Process blind: no thread is left to watch the parent\n");
+  EXPECT_EQ(said.ReadAll(),
+            "Process blind: no thread is left to watch the parent; raise RLIMIT_NPROC, pids.max or "
+            "the memory limit\n");
 }
 
 }  // namespace

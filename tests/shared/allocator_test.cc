@@ -192,6 +192,20 @@ TEST_F(AllocatorTest, WhatIsMovedOutOfAnObjectIsReowned) {
   const Words copy = *words;
 }
 
+TEST_F(AllocatorTest, MovesByWayOfAThirdSwapWhatSwapMayNot) {
+  const Shared<Words> words(3, kLong);
+  Words local(2, kLong);
+  Words third = std::move(local);
+  local = std::move(*words);
+  *words = std::move(third);
+  EXPECT_EQ(local.size(), 3u);
+  EXPECT_EQ(OwnerOf(local.data()), domain_.ThisProcess());
+  EXPECT_EQ(OwnerOf(local[0].data()), domain_.ThisProcess());
+  EXPECT_EQ(words->size(), 2u);
+  EXPECT_EQ(OwnerOf(words->data()), ObjectAt(words.get()));
+  EXPECT_EQ(OwnerOf(words->at(0).data()), ObjectAt(words.get()));
+}
+
 TEST_F(AllocatorTest, WithinAnObjectMemoryIsHandedOver) {
   struct Two {
     Words a;

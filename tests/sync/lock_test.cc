@@ -240,6 +240,15 @@ TYPED_TEST(LockTest, LockGuardHoldsItToTheEndOfItsScope) {
   EXPECT_FALSE(lock.Locked());
 }
 
+TYPED_TEST(LockTest, LockGuardTakesNoTemporaryHandle) {
+  using Guard = LockGuard<TypeParam>;
+  static_assert(std::is_constructible_v<Guard, TypeParam&>);
+  static_assert(std::is_constructible_v<Guard, const TypeParam&>);
+  static_assert(!std::is_constructible_v<Guard, TypeParam>);
+  static_assert(!std::is_constructible_v<Guard, const TypeParam>);
+  static_assert(!std::is_convertible_v<const TypeParam&, Guard>);
+}
+
 TYPED_TEST(LockTest, LockGuardReleasesWhenAnExceptionLeaves) {
   const TypeParam lock;
   try {
