@@ -9,7 +9,6 @@
 #include <chrono>
 #include <string>
 #include <thread>
-#include <type_traits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -17,6 +16,7 @@
 #include "sync/lock_guard.h"
 #include "sync/rlock.h"
 #include "tests/support/child.h"
+#include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
 #if defined(__clang__)
@@ -27,6 +27,8 @@ namespace mp {
 namespace {
 
 using testing::Child;
+using testing::LockNames;
+using testing::Locks;
 
 // A death test's child is a process of its own: what it says of itself is a pattern.
 constexpr char kSelf[] = "pid [0-9]+ \\(thread [0-9]+\\)";
@@ -38,17 +40,9 @@ std::string Describe(pid_t pid) { return absl::StrCat("pid ", pid, " \\(thread "
 template <typename L>
 class LockDeathTest : public ::testing::Test {
  protected:
-  static constexpr const char* kKind = std::is_same_v<L, Lock> ? "Lock" : "RLock";
+  static constexpr const char* kKind = LockNames::kName<L>;
 };
-class Names {
- public:
-  template <typename L>
-  static std::string GetName(int) {
-    return std::is_same_v<L, Lock> ? "Lock" : "RLock";
-  }
-};
-using Locks = ::testing::Types<Lock, RLock>;
-TYPED_TEST_SUITE(LockDeathTest, Locks, Names);
+TYPED_TEST_SUITE(LockDeathTest, Locks, LockNames);
 
 TYPED_TEST(LockDeathTest, EndsWithSigabrt) {
   const TypeParam lock;
