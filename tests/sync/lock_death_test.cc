@@ -80,6 +80,21 @@ TYPED_TEST(LockDeathTest, ReleaseByStrangerThreadNamesBoth) {
                                    ", but ", kSelf, " holds it"));
 }
 
+TYPED_TEST(LockDeathTest, AThreadHoldsItNotItsProcess) {
+  const TypeParam lock;
+  auto act = [&](auto misuse) {
+    lock.Acquire();
+    std::thread(misuse).join();
+  };
+  EXPECT_DEATH(act([&] { lock.AssertHeld(); }), absl::StrCat("asserted to be held by ", kSelf));
+  EXPECT_DEATH(act([&] { lock.MarkConsistent(); }), absl::StrCat("marked consistent by ", kSelf));
+  std::thread([&] {
+    lock.Acquire();
+    lock.AssertHeld();
+    lock.Release();
+  }).join();
+}
+
 TYPED_TEST(LockDeathTest, AThreadIsNamedWithItsProcess) {
   const TypeParam lock;
   pid_t tid = 0;

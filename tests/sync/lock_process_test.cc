@@ -172,6 +172,41 @@ TYPED_TEST(LockProcessTest, TimeoutsAreNotShorterThanAsked) {
   lock.Release();
 }
 
+// A waiter looks after its lock now and then; that it looked is no reason to come back.
+TYPED_TEST(LockProcessTest, AWaitLastsAsLongAsTheHold) {
+  const typename TypeParam::Lock lock;
+  const RawValue<int> acquired(0);
+  lock.Acquire();
+  auto wait = [&](absl::Duration timeout) {
+    return [&, timeout](auto& step) {
+      step("before");
+      EXPECT_TRUE(lock.Acquire(timeout));
+      ++*acquired;
+      lock.Release();
+    };
+  };
+  typename TypeParam::Peer untimed(wait(absl::InfiniteDuration()));
+  typename TypeParam::Peer timed(wait(absl::Hours(1)));
+  for (typename TypeParam::Peer* peer : {&untimed, &timed}) {
+    ASSERT_TRUE(peer->RunTo("before"));
+    peer->Go();
+    ASSERT_TRUE(peer->WaitUntilAsleep());
+  }
+  // For several looks; this one ends by itself.
+  typename TypeParam::Peer impatient([&] {
+    constexpr auto kTimeout = std::chrono::milliseconds(200);
+    const auto start = SteadyClock::now();
+    EXPECT_FALSE(lock.Acquire(absl::FromChrono(kTimeout)));
+    EXPECT_GE(SteadyClock::now() - start, kTimeout);
+  });
+  EXPECT_EQ(impatient.Finish(), 0);
+  EXPECT_EQ(*acquired, 0);
+  lock.Release();
+  EXPECT_EQ(untimed.Finish(), 0);
+  EXPECT_EQ(timed.Finish(), 0);
+  EXPECT_EQ(*acquired, 2);
+}
+
 TYPED_TEST(LockProcessTest, AfterATimeoutTheLockIsAsBefore) {
   const typename TypeParam::Lock lock;
   typename TypeParam::Peer peer([&](auto& step) {
