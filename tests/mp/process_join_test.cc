@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -15,10 +16,14 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mp/process.h"
 #include "mp/process_info.h"
+#include "shared/domain.h"
+#include "shared/inspect.h"
+#include "shared/raw_value.h"
 #include "tests/mp/text_pipe.h"
 #include "tests/support/alarms.h"
 #include "tests/support/gate.h"
@@ -245,6 +250,37 @@ TEST(ProcessJoinTest, AChildThatADebuggerHoldsHasNotEndedYet) {
   EXPECT_EQ(child.exitcode(), -SIGKILL);
   debugger.Join();
   EXPECT_EQ(debugger.exitcode(), 0);
+}
+
+TEST(ProcessJoinTest, WhatAChildLeavesComesBackWhenItIsJoined) {
+  const RawValue<int> first;  // this process has used the heap
+  const size_t before = Stats().in_use;
+  auto take = [] {
+    for (const size_t size : {1, 100, 10'000, 1'000'000}) {
+      if (!Domain::Current()->Allocate(size).ok()) _exit(1);
+    }
+  };
+  Process ends(take);
+  ASSERT_TRUE(ends.Start().ok());
+  ends.Join();
+  EXPECT_EQ(ends.exitcode(), 0);
+  EXPECT_EQ(Stats().in_use, before);
+
+  Process killed([&] {
+    take();
+    raise(SIGKILL);
+  });
+  ASSERT_TRUE(killed.Start().ok());
+  killed.Join();
+  EXPECT_EQ(killed.exitcode(), -SIGKILL);
+  EXPECT_EQ(Stats().in_use, before);
+
+  // Who asks whether it has ended waits for it too.
+  Process asked(take);
+  ASSERT_TRUE(asked.Start().ok());
+  while (asked.IsAlive()) sched_yield();
+  EXPECT_EQ(Stats().in_use, before);
+  EXPECT_EQ(Check(), absl::OkStatus());
 }
 
 }  // namespace
