@@ -271,13 +271,18 @@ TEST_F(WordcountTest, TheProjectsDocumentsCountAsInThePipeline) {
 }
 
 TEST_F(WordcountTest, KillsChangeNothingForThousandsOfFiles) {
-  for (int i = 0; i < 2'000; ++i) Write(absl::StrCat(i % 7, "/", i), Text(random_() % 4'000));
+  for (int i = 0; i < 1'000; ++i) Write(absl::StrCat(i % 7, "/", i), Text(random_() % 2'000));
   ExpectUnchangedByKills(20, {root_});
 }
 
 TEST_F(WordcountTest, KillsChangeNothingForFilesOfManyWords) {
-  // Half of the time somebody merges, so that some kills, and most likely many, hit just that.
-  for (int i = 0; i < 100; ++i) Write(absl::StrCat(i), Text(100'000));
+  // Hardly a word comes twice in a file, so that merging takes as long as counting, and some of
+  // the kills, most likely many, hit a worker that merges.
+  for (int i = 0; i < 60; ++i) {
+    std::string text;
+    for (int j = 0; j < 3'000; ++j) absl::StrAppend(&text, "word", random_() % 100'000, " ");
+    Write(absl::StrCat(i), text);
+  }
   ExpectUnchangedByKills(20, {root_});
 }
 
