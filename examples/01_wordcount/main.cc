@@ -77,7 +77,7 @@ absl::Status CountFiles(const std::vector<std::string>& files, const Common& com
 absl::Status StartWorker(const std::vector<std::string>& files, const Common& common, size_t number,
                          std::vector<mp::Process>& workers) {
   mp::Process worker(CountFiles, std::cref(files), common, static_cast<int>(number));
-  if (const absl::Status started = worker.Start(); !started.ok()) return started;
+  if (absl::Status started = worker.Start(); !started.ok()) return started;
   if (number == workers.size()) workers.emplace_back();
   workers[number] = std::move(worker);
   return absl::OkStatus();
