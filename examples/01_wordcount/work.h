@@ -41,8 +41,9 @@ class Work {
   // What the worker had is to do again. It is dead, and nobody has its number yet.
   void GiveBack(int worker) { ChangeToToDo(worker); }
 
-  // Under the lock of the tally: it has the file, and, for the other, it has none.
+  // Under the lock of the tally: it has all of the file now.
   void MarkDone(size_t file) { states_[file] = kDone; }
+  // Under the same lock: it has nothing any more.
   void BeginAnew() { ChangeToToDo(kDone); }
 
   // Counted anew each time: a number kept beside the states could be wrong after a death.
