@@ -27,8 +27,11 @@ namespace mp {
 
 constinit internal::Atomic<Domain*> Domain::current_ = nullptr;
 constinit Domain::Identity* Domain::identity_ = nullptr;
+constinit internal::Atomic<bool> Domain::forking_ = false;
 
 namespace {
+
+using Kind = internal::ProcessTable::Kind;
 
 constexpr size_t kDefaultReserve = size_t{64} << 30;
 
@@ -172,13 +175,27 @@ absl::StatusOr<Domain::Identity*> Domain::MakeIdentity() {
 }
 
 internal::Undertaker Domain::ThisUndertaker() {
-  return {header_, processes_, *heap_, ThisProcess().identity()};
+  return {header_, processes_, *heap_, limbo_, AsHolder().identity()};
 }
 
 void Domain::Bury(internal::ProcessId dead) { ThisUndertaker().Bury(dead); }
 
 int Domain::BuryTheDead(internal::Evidence evidence) {
   return ThisUndertaker().BuryTheDead(evidence);
+}
+
+bool Domain::AnyInherited(uint64_t made, uint64_t dropped) {
+  const internal::ProcessId self = ThisProcess().identity();
+  for (auto process = processes_.Next(0); process.kind != Kind::kFree;
+       process = processes_.Next(process.id)) {
+    if (process.id == self || !process.MayHaveInherited(made, dropped)) continue;
+    if (process.kind != Kind::kLive ||
+        !internal::IsDead(process.pid, process.started, header_, internal::Evidence::kQuick)) {
+      return true;
+    }
+    Bury(process.id);
+  }
+  return false;
 }
 
 void Domain::NoteUsedHeap() {
@@ -260,6 +277,7 @@ struct DomainForkHandlers {
     making.lock();
     errno_before_fork = errno;
     child_to_be = 0;
+    Domain::forking_.store(true);
     if (Domain* domain = Domain::Current(); domain != nullptr) {
       child_to_be = domain->ClaimForChild().value_or(0);
     }
@@ -277,6 +295,7 @@ struct DomainForkHandlers {
         processes.ChildNotForked(child_to_be);
       }
     }
+    Domain::forking_.store(false);
     last_forked = forked ? child_to_be : 0;
     if (forked) errno = errno_before_fork;
     making.unlock();
@@ -288,6 +307,7 @@ struct DomainForkHandlers {
       // Where the kernel has not cleared it.
       Domain::identity_->used_heap.store(false, std::memory_order_relaxed);
     }
+    Domain::forking_.store(false);
     fork_generation.fetch_add(1, std::memory_order_relaxed);
     Heap::ForgetThreadArenaInChild();
     errno = errno_before_fork;

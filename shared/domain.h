@@ -115,6 +115,17 @@ class Domain {
   void Bury(internal::ProcessId dead);
   int BuryTheDead(internal::Evidence evidence);
 
+  // The clock of processes(), for an object that this process makes; 0 while it forks, when
+  // the child may or may not have it.
+  uint64_t MadeNow() {
+    // In this order: where the fork began in between, its claim has moved the clock.
+    const uint64_t now = processes_.Clock();
+    return forking_.load(std::memory_order_acquire) ? 0 : now;
+  }
+  // Whether a process that is there may have inherited an object that was made and dropped
+  // at these times. Buries those of whose death there is quick evidence.
+  bool AnyInherited(uint64_t made, uint64_t dropped);
+
   // What this process is called.
   void TellName(std::string_view name, bool daemon);
 
@@ -143,11 +154,13 @@ class Domain {
 
   static internal::Atomic<Domain*> current_;
   static Identity* identity_;  // constant once there is a domain
+  static internal::Atomic<bool> forking_;
 
   // In shared memory.
   internal::DomainHeader header_;
   Heap* heap_;  // constant
   internal::ProcessTable processes_;
+  internal::Word limbo_;  // 1: dead makers may have left objects in limbo
 };
 
 namespace internal {

@@ -195,22 +195,31 @@ Heap::Block Heap::Find(const void* address) const {
   return {slab->BlockAt(index), slab->size, owner, slab->use == Use::kCells};
 }
 
-void Heap::SetOwner(void* block, Owner owner) {
-  if (!MayOwn(owner)) internal::Fatal("heap: SetOwner: a block for nobody");
+internal::Word* Heap::OwnerWordOf(void* block) {
   const PageHeap::Span span = pages_.SpanOf(block);
   if (span.kind == PageHeap::Kind::kSlab) {
     Slab* slab = SlabOf(span);
     const uint32_t index = slab->IndexOf(block);
-    if (index != Slab::kNoBlock &&
-        MayOwn(Owner::FromWord(slab->owners[index].load(std::memory_order_relaxed)))) {
-      slab->owners[index].store(owner.word(), std::memory_order_release);
-      return;
-    }
-  } else if (span.kind == PageHeap::Kind::kUsed && block == pages_.AddressOf(span.page)) {
-    pages_.LinkWord(span.page).store(owner.word(), std::memory_order_release);
-    return;
+    return index == Slab::kNoBlock ? nullptr : &slab->owners[index];
   }
-  internal::Fatal("heap: an owner for what is no block");
+  const bool whole = span.kind == PageHeap::Kind::kUsed && block == pages_.AddressOf(span.page);
+  return whole ? &pages_.LinkWord(span.page) : nullptr;
+}
+
+void Heap::SetOwner(void* block, Owner owner) {
+  if (!MayOwn(owner)) internal::Fatal("heap: SetOwner: a block for nobody");
+  internal::Word* word = OwnerWordOf(block);
+  if (word == nullptr || !MayOwn(Owner::FromWord(word->load(std::memory_order_relaxed)))) {
+    internal::Fatal("heap: an owner for what is no block");
+  }
+  word->store(owner.word(), std::memory_order_release);
+}
+
+bool Heap::ChangeOwner(void* block, Owner from, Owner to) {
+  internal::Word* word = OwnerWordOf(block);
+  uint64_t expected = from.word();
+  return word != nullptr && MayOwn(from) && MayOwn(to) &&
+         word->compare_exchange_strong(expected, to.word(), std::memory_order_acq_rel);
 }
 
 void Heap::ForEachBlock(absl::FunctionRef<void(const Block&)> visit) {

@@ -94,6 +94,8 @@ class Heap {
   Block Find(const void* address) const;
   // By who has the block in hand.
   void SetOwner(void* block, Owner owner);
+  // By whoever is first. False: it is no block of `from`.
+  [[nodiscard]] bool ChangeOwner(void* block, Owner from, Owner to);
 
   // Visits every block in use, some of them perhaps being allocated or freed by others
   // meanwhile. `visit` may not call the heap. Not in order.
@@ -120,6 +122,8 @@ class Heap {
   absl::StatusOr<void*> AllocateFrom(internal::Arena& arena, internal::Journal::Section& section,
                                      internal::Use use, uint32_t size_class, Owner owner,
                                      Owner holder);
+  // nullptr: no block starts there.
+  internal::Word* OwnerWordOf(void* block);
   internal::Slab* SlabOf(const internal::PageHeap::Span& span) const;
 
   internal::PageHeap pages_;

@@ -16,6 +16,7 @@
 #include "mp/internal/sentinel.h"
 #include "shared/domain.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/object.h"
 
 namespace mp::internal {
 namespace {
@@ -59,7 +60,9 @@ std::optional<int> Child::ExitCode() {
 }
 
 void Child::Bury(ProcessId id) {
-  if (id != 0) Domain::Current()->Bury(id);
+  if (id == 0) return;
+  Domain::Current()->Bury(id);
+  EndObjectsInLimbo();
 }
 
 bool Child::Join(absl::Duration timeout) {

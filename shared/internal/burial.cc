@@ -21,10 +21,75 @@ void Undertaker::Bury(ProcessId dead, Kind was) const {
   if (!processes.BeginBurial(dead, self)) return;
   const uint32_t flags = processes.Find(dead).flags;
   if ((flags & ProcessTable::kActed) != 0) processes.ReleaseActed(dead);
+  if (flags != 0) {
+    // It may have been about to leave an object in limbo, or to take one from there.
+    limbo.store(1, std::memory_order_release);
+  }
   if ((flags & ProcessTable::kUsedHeap) != 0) {
     heap.FreeOwnedBy(Owner::Process(dead), {}, Owner::Process(self));
   }
   processes.EndBurial(dead);
+  FreeFromLimbo();
+}
+
+// What `dropped` says while an undertaker, whose id it is, takes the object.
+constexpr uint64_t kTaken = uint64_t{1} << 63;
+
+void Undertaker::FreeFromLimbo() const {
+  if (limbo.load(std::memory_order_acquire) == 0) return;
+  // First: what is left there meanwhile is looked at again.
+  limbo.store(0, std::memory_order_seq_cst);
+  std::vector<ObjectHeader*> found;
+  heap.ForEachBlock([&](const Heap::Block& block) {
+    if (!block.cell || block.owner != Owner::Object(block.address)) return;
+    auto* object = static_cast<ObjectHeader*>(block.address);
+    if (object->dropped.load(std::memory_order_acquire) != 0 &&
+        processes.Find(object->maker.load(std::memory_order_relaxed)).kind == Kind::kFree) {
+      found.push_back(object);
+    }
+  });
+  for (ObjectHeader* object : found) {
+    if (!TakeFromLimbo(*object)) {
+      limbo.store(1, std::memory_order_release);
+      continue;
+    }
+    const void* const keep[] = {object};
+    heap.FreeOwnedBy(Owner::Object(object), keep, Owner::Process(self));
+    object->state.store(object->state.load(std::memory_order_relaxed) & ~ObjectHeader::kTypeMask,
+                        std::memory_order_release);
+    heap.Free(object, Owner::Process(self));
+  }
+}
+
+// Makes an object in limbo a cell of this process's. False: it is not for us to take, or
+// not yet.
+bool Undertaker::TakeFromLimbo(ObjectHeader& object) const {
+  const uint64_t state = object.state.load(std::memory_order_acquire);
+  uint64_t dropped = object.dropped.load(std::memory_order_acquire);
+  uint64_t when = dropped;
+  if ((dropped & kTaken) != 0) {
+    // By one that died before it was done; and so the time is lost.
+    if (processes.Find(dropped & ~kTaken).kind != Kind::kFree) return false;
+    when = processes.Clock();
+  }
+  const uint64_t made = object.made.load(std::memory_order_relaxed);
+  const ProcessId maker = object.maker.load(std::memory_order_relaxed);
+  for (auto process = processes.Next(0); process.kind != Kind::kFree;
+       process = processes.Next(process.id)) {
+    if (process.MayHaveInherited(made, when)) return false;
+  }
+  // Before: anybody may take it.
+  // After:  this process takes it; if it dies before the next store but one, another does.
+  // Test:   ObjectCrashTest.AnObjectInLimboComesBack
+  if (!object.dropped.compare_exchange_strong(dropped, kTaken | self)) return false;
+  // Another may have been faster, and the cell be a new object's.
+  if (object.state.load(std::memory_order_acquire) != state ||
+      object.maker.load(std::memory_order_relaxed) != maker) {
+    object.dropped.store(dropped, std::memory_order_release);
+    return false;
+  }
+  heap.SetOwner(&object, Owner::Process(self));
+  return true;
 }
 
 int Undertaker::BuryTheDead(Evidence evidence) const {

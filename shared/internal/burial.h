@@ -9,6 +9,8 @@
 //   3  its blocks, and the objects that it was making or
 //      dropping, are free                                        Heap::FreeOwnedBy
 //   4  the slot is FREE                                          EndBurial
+//   5  objects in limbo whose maker is dead, and that nobody     FreeFromLimbo
+//      can have any more, are free
 //
 // No code of the program runs: objects are not destroyed, their memory is given back.
 
@@ -16,7 +18,9 @@
 #define MP_SHARED_INTERNAL_BURIAL_H_
 
 #include "shared/heap.h"
+#include "shared/internal/atomic.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/object_header.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 
@@ -26,6 +30,7 @@ struct Undertaker {
   const DomainHeader& header;
   ProcessTable& processes;
   Heap& heap;
+  Word& limbo;     // 1: dead makers may have left objects in limbo
   ProcessId self;  // the calling process
 
   // `was` LIVE: the caller has proof that the process is dead. Nothing happens when it is
@@ -38,6 +43,8 @@ struct Undertaker {
 
  private:
   int BuryTheUnborn() const;
+  void FreeFromLimbo() const;
+  bool TakeFromLimbo(ObjectHeader& object) const;
 };
 
 }  // namespace mp::internal

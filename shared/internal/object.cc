@@ -1,10 +1,14 @@
 #include "shared/internal/object.h"
 
+#include <pthread.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,13 +16,30 @@
 #include "shared/internal/fatal.h"
 
 namespace mp::internal {
+namespace {
 
-std::string ObjectHeader::Describe() const {
-  if (name_view().empty()) {
-    return absl::StrCat(NameOf(type()), " at 0x", absl::Hex(reinterpret_cast<uintptr_t>(this)));
-  }
-  return absl::StrCat(NameOf(type()), " \"", name_view(), "\"");
+struct InLimbo {
+  ObjectHeader* cell;
+  EndObject end;
+};
+
+// This process's objects in limbo. Held across a fork; a child has none.
+constinit std::mutex limbo_mutex;
+// Under limbo_mutex. Never destroyed: static handles are dropped late.
+std::vector<InLimbo>& Limbo() {
+  static std::vector<InLimbo>& limbo = *new std::vector<InLimbo>;
+  return limbo;
 }
+
+[[gnu::constructor(101)]] void RegisterForkHandlers() {
+  pthread_atfork([] { limbo_mutex.lock(); }, [] { limbo_mutex.unlock(); },
+                 [] {
+                   Limbo().clear();
+                   limbo_mutex.unlock();
+                 });
+}
+
+}  // namespace
 
 absl::StatusOr<ObjectHeader*> MakeCell(size_t size, size_t alignment, std::string_view name) {
   const absl::StatusOr<Domain*> made = Domain::Get();
@@ -33,6 +54,8 @@ absl::StatusOr<ObjectHeader*> MakeCell(size_t size, size_t alignment, std::strin
                     std::memory_order_relaxed);
   cell->maker.store(domain.ThisProcess().identity(), std::memory_order_relaxed);
   cell->handles.store(1, std::memory_order_relaxed);
+  cell->made.store(domain.MadeNow(), std::memory_order_relaxed);
+  cell->dropped.store(0, std::memory_order_relaxed);
   cell->name.store(0, std::memory_order_relaxed);
   if (!name.empty()) {
     const absl::StatusOr<void*> block = domain.Allocate(name.size() + 1, 1, Owner::Object(cell));
@@ -56,6 +79,43 @@ void PublishCell(ObjectHeader* cell, ObjectType type) {
   cell->state.store(((generation + 1) << ObjectHeader::kTypeBits) | static_cast<uint64_t>(type),
                     std::memory_order_release);
   Domain::Current()->heap().SetOwner(cell, Owner::Object(cell));
+}
+
+bool LeaveToOthers(ObjectHeader* cell, EndObject end) {
+  Domain& domain = *Domain::Current();
+  const uint64_t now = domain.processes().Clock();
+  const uint64_t made = cell->made.load(std::memory_order_relaxed);
+  // Without a fork in between nobody has inherited it.
+  if (made == now || !domain.AnyInherited(made, now)) return false;
+  EndObjectsInLimbo();
+  const std::lock_guard lock(limbo_mutex);
+  // Before: an object that its maker has no handle of; were the maker to die, it would stay.
+  // After:  one that a burial gives back when nobody can have it.
+  // Test:   ObjectCrashTest.AnObjectInLimboComesBack
+  cell->dropped.store(now, std::memory_order_release);
+  Limbo().push_back({cell, end});
+  return true;
+}
+
+void EndObjectsInLimbo() {
+  std::vector<InLimbo> all;
+  {
+    const std::lock_guard lock(limbo_mutex);
+    all.swap(Limbo());
+  }
+  if (all.empty()) return;
+  // Outside of the lock: ~T may drop handles, too.
+  std::vector<InLimbo> stay;
+  for (const InLimbo& each : all) {
+    if (Domain::Current()->AnyInherited(each.cell->made.load(std::memory_order_relaxed),
+                                        each.cell->dropped.load(std::memory_order_relaxed))) {
+      stay.push_back(each);
+    } else {
+      each.end(each.cell);
+    }
+  }
+  const std::lock_guard lock(limbo_mutex);
+  Limbo().insert(Limbo().end(), stay.begin(), stay.end());
 }
 
 void RetireCell(ObjectHeader* cell) {

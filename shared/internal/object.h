@@ -1,27 +1,16 @@
-// Object: the header of every shared object's cell, and Handle, the one pointer that
-// refers to it.
+// Object: the making and the end of shared objects, and Handle, the one pointer that refers
+// to one. The cell of an object begins with an ObjectHeader (object_header.h).
 //
-// Layout: the cell begins with the header; the state of the type follows.
-//
-//   field     written by        meaning
-//   state     maker             type (8 bits) and generation of this cell. Commits the
-//                               making and the dropping of the object
-//   maker     maker, once       id of the process that made it
-//   handles   maker's threads   handles that the maker's process made; others' do not
-//                               count: the object lives until its maker drops its last
-//   name      maker, once       address of its name, ended by NUL, or 0
-//
-//   O1  A cell with a type is owned by itself (Owner::Object), one without by a process.
-//   O2  The generation grows with each object that the cell held.
-//   Repair after a death: none. A cell on its way into life or out of it belongs to the
-//   dead process, and the object's blocks to the cell.
+// An object ends when the process that made it drops its last handle, and no child that
+// was forked in between, and may have inherited one, is left. Until then it is in limbo. Its
+// maker ends it, with ~T, when it learns that they are gone; when the maker dies first, its
+// burial, or a later one, gives the memory back without ~T.
 
 #ifndef MP_SHARED_INTERNAL_OBJECT_H_
 #define MP_SHARED_INTERNAL_OBJECT_H_
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 #include <utility>
 
@@ -29,39 +18,24 @@
 #include "absl/status/statusor.h"
 #include "shared/domain.h"
 #include "shared/internal/atomic.h"
+#include "shared/internal/object_header.h"
 #include "shared/internal/object_type.h"
 
 namespace mp::internal {
-
-struct ObjectHeader {
-  Word state;
-  Word maker;
-  Word handles;
-  Word name;
-
-  static constexpr int kTypeBits = 8;
-  static constexpr uint64_t kTypeMask = (uint64_t{1} << kTypeBits) - 1;
-
-  ObjectType type() const {
-    return static_cast<ObjectType>(state.load(std::memory_order_acquire) & kTypeMask);
-  }
-  std::string_view name_view() const {
-    const uint64_t address = name.load(std::memory_order_relaxed);
-    return address == 0 ? std::string_view() : reinterpret_cast<const char*>(address);
-  }
-  // Whether somebody uses the object without a handle: then it stays as long as the domain.
-  // Hidden by the states for which that can be.
-  bool Busy() const { return false; }
-  // `Lock "jobs"`, or `Lock at 0x550000012340`: for messages.
-  std::string Describe() const;
-};
-static_assert(sizeof(ObjectHeader) == 32);
 
 // A cell of `size` bytes for an object, with its name and one handle, not yet
 // seen by anybody: the caller makes the rest of the state, and then publishes it.
 absl::StatusOr<ObjectHeader*> MakeCell(size_t size, size_t alignment, std::string_view name);
 void PublishCell(ObjectHeader* cell, ObjectType type);
-// The end of an object: its cell is this process's again, to free what the object has.
+// The end of an object, by its maker.
+using EndObject = void (*)(ObjectHeader* cell);
+// After the last handle is dropped: whether others may have inherited one. Then `end` is
+// called when they are gone; until then the object is in limbo.
+[[nodiscard]] bool LeaveToOthers(ObjectHeader* cell, EndObject end);
+// Ends those of this process's objects in limbo that nobody can have any more. Called when
+// it has learned of a death.
+void EndObjectsInLimbo();
+// Its first step: its cell is this process's again, to free what the object has.
 void RetireCell(ObjectHeader* cell);
 // Frees a cell, retired or never published, and its name. The object's other blocks are
 // gone.
@@ -98,10 +72,7 @@ class Handle {
   ~Handle() {
     // Release: what was done through this handle comes before the end of the object.
     if (Counts() && get()->handles.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      if (get()->Busy()) return;
-      RetireCell(get());
-      get()->FreeBlocks();
-      FreeCell(get());
+      if (!get()->Busy() && !LeaveToOthers(get(), &End)) End(get());
     }
   }
 
@@ -114,6 +85,11 @@ class Handle {
  private:
   static constexpr int kAddressBits = 48;
 
+  static void End(ObjectHeader* cell) {
+    RetireCell(cell);
+    static_cast<State*>(cell)->FreeBlocks();
+    FreeCell(cell);
+  }
   static uint64_t ThisProcess() { return Domain::Current()->ThisProcess().identity(); }
   static uint64_t Made(State* state) {
     return reinterpret_cast<uint64_t>(state) | (ThisProcess() << kAddressBits);

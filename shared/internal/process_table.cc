@@ -39,6 +39,8 @@ constexpr ProcessId Id(uint32_t index, uint64_t state) {
   return (Generation(state) << ProcessTable::kIndexBits) | index;
 }
 
+constexpr uint64_t kEndOfTime = ~uint64_t{0};
+
 uint64_t Now() {
   timespec now;
   clock_gettime(CLOCK_BOOTTIME, &now);
@@ -58,6 +60,7 @@ void ProcessTable::Format(void* memory, uint32_t slots) {
   slots_ = static_cast<Slot*>(memory);
   slot_count_ = slots;
   committed_.store(0, std::memory_order_relaxed);
+  clock_.store(1, std::memory_order_relaxed);
   hint_.store(1, std::memory_order_relaxed);
 }
 
@@ -89,6 +92,7 @@ absl::StatusOr<ProcessId> ProcessTable::Claim(Kind kind, uint32_t actor, Process
     if (slot.state.compare_exchange_strong(state, State(kind, actor, Generation(state)),
                                            std::memory_order_acq_rel)) {
       slot.parent.store(parent, std::memory_order_relaxed);
+      slot.born_from.store(clock_.fetch_add(1) + 1, std::memory_order_relaxed);
       slot.process.store(0, std::memory_order_relaxed);
       slot.started.store(Now(), std::memory_order_relaxed);
       hint_.store(index + 1, std::memory_order_relaxed);
@@ -154,6 +158,7 @@ bool ProcessTable::BecomeLive(ProcessId id) {
   Slot& slot = slots_[IndexOf(id)];
   slot.process.store(static_cast<uint32_t>(getpid()), std::memory_order_relaxed);
   slot.started.store(Now(), std::memory_order_relaxed);
+  slot.born_to.store(clock_.fetch_add(1) + 1, std::memory_order_relaxed);
   slot.named.store(0, std::memory_order_relaxed);
   // Before: a child of whom only its parent knows, and its map of the domain.
   // After:  a process, whose death can be told.
@@ -224,6 +229,8 @@ ProcessTable::Entry ProcessTable::Find(ProcessId id) const {
               .kind = KindOf(state),
               .pid = static_cast<pid_t>(process & 0xffffffff),
               .started = slot.started.load(std::memory_order_acquire),
+              .born_from = slot.born_from.load(std::memory_order_acquire),
+              .born_to = told ? slot.born_to.load(std::memory_order_acquire) : kEndOfTime,
               .flags = static_cast<uint32_t>(process >> 32)};
   if (told && slot.named.load(std::memory_order_acquire) != 0) {
     uint64_t words[kNameWords];

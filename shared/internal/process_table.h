@@ -21,8 +21,14 @@
 //                                   child took it, not before its start, and before that of
 //                                   any process that gets its pid later
 //   parent     parent, at BORN      id of the parent; 0: none
+//   born_from  parent, at BORN      the clock: what was dropped before it, the child has not
+//   born_to    the child            the clock: what was made after it, the child has not
 //   name       the process          its name, as far as it fits, ended by NUL
 //   named      the process          1 when name is written: commits it
+//
+// The clock counts claims and births. An object that is made when it stands at m, and
+// dropped when it stands at d, may have been inherited by those with born_from <= d and
+// m < born_to; by a child that is not yet LIVE, with any born_to.
 //
 //   T1  A slot is FREE, or of one process.
 //   T2  A slot whose generation is g is never of generation g again once it is FREE.
@@ -61,13 +67,15 @@ class ProcessTable {
     kDaemon = 4,
   };
 
-  static constexpr size_t kNameWords = 11;
+  static constexpr size_t kNameWords = 9;
 
   struct Slot {
     Word state;
     Word process;
     Word started;
     Word parent;
+    Word born_from;
+    Word born_to;
     Word named;
     Word name[kNameWords];
   };
@@ -79,8 +87,15 @@ class ProcessTable {
     Kind kind = Kind::kFree;
     pid_t pid = 0;  // 0 unless LIVE or DEAD
     uint64_t started = 0;
+    uint64_t born_from = 0;
+    uint64_t born_to = 0;  // the end of time unless LIVE or DEAD
     uint32_t flags = 0;
     std::string name = {};  // "" where it has not told
+
+    // An object that was made and dropped at these times of the clock.
+    bool MayHaveInherited(uint64_t made, uint64_t dropped) const {
+      return kind != Kind::kDead && born_from <= dropped && made < born_to;
+    }
   };
 
   static constexpr int kIndexBits = 16;
@@ -132,6 +147,9 @@ class ProcessTable {
   // Whether a process of this id may still be there, or its remains.
   bool Knows(ProcessId id) const;
 
+  // Never 0.
+  uint64_t Clock() const { return clock_.load(std::memory_order_acquire); }
+
   // The first broken invariant.
   absl::Status Check() const;
 
@@ -157,7 +175,8 @@ class ProcessTable {
   Slot* slots_;          // constant
   uint64_t slot_count_;  // constant
   Word committed_;       // slots that have memory; grows only
-  Word hint_;            // from where on to look for one that is FREE
+  Word clock_;  // counts claims and births
+  Word hint_;   // from where on to look for one that is FREE
 };
 
 }  // namespace mp::internal

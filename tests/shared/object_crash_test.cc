@@ -17,6 +17,8 @@
 #include "shared/heap.h"
 #include "shared/inspect.h"
 #include "shared/internal/object.h"
+#include "shared/internal/process_table.h"
+#include "shared/internal/proof_of_death.h"
 #include "shared/owner.h"
 #include "shared/raw_array.h"
 #include "shared/raw_value.h"
@@ -24,7 +26,9 @@
 #include "sync/lock.h"
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
+#include "tests/support/fork.h"
 #include "tests/support/inherited.h"
+#include "tests/support/pause.h"
 
 namespace mp {
 namespace {
@@ -40,6 +44,17 @@ using Words =
                 Allocator<std::basic_string<char, std::char_traits<char>, Allocator<char>>>>;
 
 constexpr char kLong[] = "a text that is too long for the string itself";
+
+std::vector<internal::ProcessId> AllIds() {
+  using internal::ProcessTable;
+  const ProcessTable& table = Domain::Current()->processes();
+  std::vector<internal::ProcessId> ids;
+  for (auto entry = table.Next(0); entry.kind != ProcessTable::Kind::kFree;
+       entry = table.Next(entry.id)) {
+    ids.push_back(entry.id);
+  }
+  return ids;
+}
 
 class ObjectCrashTest : public ::testing::Test {
  protected:
@@ -102,6 +117,42 @@ TEST_F(ObjectCrashTest, AnObjectIsThereOrItsCellIsTheDeads) {
   Sweep("Shared with a block", ObjectType::kShared,
         [] { const Shared<std::array<char, 2000>> bytes; });
   Sweep("Shared<vector>", ObjectType::kShared, [] { const Shared<Words> words(2, kLong); });
+}
+
+// Killed anywhere in the drop of an object that a child has: what is in limbo comes back
+// when the child is gone, too, whoever buries; what was not yet dropped stays, as that of
+// any maker that was killed.
+TEST_F(ObjectCrashTest, AnObjectInLimboComesBack) {
+  std::optional<Shared<Words>> words;
+  CrashCase crash;
+  crash.name = "drop of an object that a child has";
+  crash.set_up = [&] { *before_ = Stats().in_use; };
+  crash.prepare = [&] {
+    words.emplace(2, kLong);
+    *victim_ = Domain::Current()->ThisProcess().identity();
+    testing::ForkMortal([] { testing::PauseForEver(); });
+  };
+  crash.operation = [&] { words.reset(); };
+  crash.check = [&]() -> std::string {
+    if (const absl::Status status = Check(); !status.ok()) return status.ToString();
+    Domain& domain = *Domain::Current();
+    // The victim and its child, which dies with it.
+    while (AllIds().size() > 2) domain.BuryTheDead(internal::Evidence::kThorough);
+    bool stays = false;
+    domain.heap().ForEachBlock([&](const Heap::Block& block) {
+      if (!block.cell) return;
+      const auto* object = static_cast<const internal::ObjectHeader*>(block.address);
+      if (object->maker.load() != *victim_) return;
+      if (object->dropped.load() != 0) stays = true;
+    });
+    if (stays) return "an object stayed in limbo";
+    Bury(*victim_);
+    if (const absl::Status status = Check(); !status.ok()) return status.ToString();
+    if (Stats().in_use != *before_) return absl::StrCat("not given back: ", Stats().ToString());
+    return "";
+  };
+  const CrashReport report = RunCrashSweep(crash);
+  EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
 TEST_F(ObjectCrashTest, CopiesOfAHandleAreSafe) {

@@ -156,7 +156,7 @@ TEST_F(ProcessTableTest, NamesAreCutWhereTheyDoNotFit) {
   table().SetName(self_, "jobs");
   EXPECT_EQ(table().Find(self_).name, "jobs");
   table().SetName(self_, std::string(500, 'x'));
-  EXPECT_EQ(table().Find(self_).name, std::string(87, 'x'));
+  EXPECT_EQ(table().Find(self_).name, std::string(71, 'x'));
 }
 
 TEST_F(ProcessTableTest, FlagsAreTheProcesssAndGoWithIt) {
