@@ -88,7 +88,9 @@ bool Undertaker::TakeFromLimbo(ObjectHeader& object) const {
     object.dropped.store(dropped, std::memory_order_release);
     return false;
   }
-  heap.SetOwner(&object, Owner::Process(self));
+  // Not where the cell is free, and nobody has cleared the mark of one who took it and died.
+  if (!heap.ChangeOwner(&object, Owner::Object(&object), Owner::Process(self))) return false;
+  object.dropped.store(0, std::memory_order_release);
   return true;
 }
 

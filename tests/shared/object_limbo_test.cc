@@ -21,6 +21,7 @@
 #include "shared/raw_value.h"
 #include "shared/shared.h"
 #include "sync/lock.h"
+#include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
@@ -36,6 +37,7 @@ using testing::ForkMortal;
 using testing::Gate;
 using testing::Inherited;
 using testing::kSanitized;
+using testing::Settle;
 
 using Words = std::vector<int, Allocator<int>>;
 
@@ -50,11 +52,6 @@ class ObjectLimboTest : public ::testing::Test {
     Settle();
     EXPECT_EQ(Stats().in_use, before_) << Stats().ToString();
     EXPECT_EQ(Check(), absl::OkStatus());
-  }
-
-  void Settle() {
-    domain_.BuryTheDead(Evidence::kThorough);
-    internal::EndObjectsInLimbo();
   }
 
   Domain& domain_;

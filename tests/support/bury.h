@@ -12,6 +12,7 @@
 #include "shared/domain.h"
 #include "shared/heap.h"
 #include "shared/internal/object.h"
+#include "shared/internal/proof_of_death.h"
 #include "shared/owner.h"
 
 namespace mp::testing {
@@ -54,6 +55,13 @@ inline void BuryAllOthers() {
     if (process != self) processes.push_back(process);
   });
   for (const uint64_t process : processes) Bury(process);
+}
+
+// Whoever is dead is buried, and what this process has in limbo for them ends.
+inline void Settle() {
+  if (Domain::Current() == nullptr) return;
+  Domain::Current()->BuryTheDead(internal::Evidence::kThorough);
+  internal::EndObjectsInLimbo();
 }
 
 }  // namespace mp::testing
