@@ -129,8 +129,10 @@ Slab* Heap::SlabOf(const PageHeap::Span& span) const {
   return reinterpret_cast<Slab*>(pages_.AddressOf(span.page));
 }
 
-void Heap::Free(void* block, Owner holder) {
-  if (block == nullptr) return;
+void Heap::Free(void* block, Owner holder) { FreeUntil(nullptr, block, holder); }
+
+bool Heap::FreeUntil(const timespec* deadline, void* block, Owner holder) {
+  if (block == nullptr) return true;
   auto fail = [block](const char* what) {
     internal::Fatal(absl::StrCat("heap: free of 0x", absl::Hex(reinterpret_cast<uintptr_t>(block)),
                                  ", which is ", what));
@@ -138,42 +140,55 @@ void Heap::Free(void* block, Owner holder) {
   const PageHeap::Span span = pages_.SpanOf(block);
   if (span.kind == PageHeap::Kind::kUsed) {
     if (block != pages_.AddressOf(span.page)) fail("inside a block, not its start");
-    pages_.Free(span.page, holder);
-    return;
+    return pages_.Free(span.page, holder, deadline);
   }
   if (span.kind != PageHeap::Kind::kSlab) fail("no block in use (freed twice?)");
   Slab* slab = SlabOf(span);
   const uint32_t index = slab->IndexOf(block);
   if (index == Slab::kNoBlock) fail("inside a block, not its start");
   Arena& arena = arenas_[slab->arena];
-  Journal::Section section(arena.journal());
+  Journal::Section section(arena.journal(), deadline);
+  if (!section.held()) return false;
   if (Owner::FromWord(section.Get(slab->owners[index])).kind() == Owner::Kind::kNone) {
     fail("not in use (freed twice?)");
   }
-  arena.Free(section, pages_, slab, index, holder);
+  arena.Free(section, pages_, slab, index, holder, /*keep_slab=*/deadline != nullptr);
+  return true;
 }
 
-void Heap::FreeOwnedBy(Owner owner, absl::Span<const void* const> keep, Owner holder) {
+bool Heap::FreeOwnedByUntil(const timespec* deadline, Owner owner,
+                            absl::Span<const void* const> keep, Owner holder) {
   if (owner.kind() == Owner::Kind::kProcess) {
     std::vector<Owner> objects;
-    ForEachBlock([&](const Block& block) {
+    const bool all = ForEachBlockUntil(deadline, [&](const Block& block) {
       if (block.cell && block.owner == owner) objects.push_back(Owner::Object(block.address));
     });
-    for (const Owner object : objects) FreeOwnedBy(object, {}, holder);
+    if (!all) return false;
+    for (const Owner object : objects) {
+      if (!FreeOwnedByUntil(deadline, object, {}, holder)) return false;
+    }
   }
   // The arenas first: a dead process's last commit there may name a span as its own,
   // and is settled before that span is freed below.
   for (uint32_t i = 0; i < arena_count_; ++i) {
-    Journal::Section section(arenas_[i].journal());
-    arenas_[i].FreeOwnedBy(section, pages_, owner, keep, holder);
+    Journal::Section section(arenas_[i].journal(), deadline);
+    if (!section.held()) return false;
+    arenas_[i].FreeOwnedBy(section, pages_, owner, keep, holder,
+                           /*keep_slabs=*/deadline != nullptr);
   }
   std::vector<uint32_t> found;
-  pages_.ForEachSpan([&](const PageHeap::Span& span) {
-    if (span.kind != PageHeap::Kind::kUsed || span.owner != owner) return;
-    if (std::find(keep.begin(), keep.end(), pages_.AddressOf(span.page)) != keep.end()) return;
-    found.push_back(span.page);
-  });
-  for (const uint32_t page : found) pages_.Free(page, holder);
+  const bool all = pages_.ForEachSpan(
+      [&](const PageHeap::Span& span) {
+        if (span.kind != PageHeap::Kind::kUsed || span.owner != owner) return;
+        if (std::find(keep.begin(), keep.end(), pages_.AddressOf(span.page)) != keep.end()) return;
+        found.push_back(span.page);
+      },
+      deadline);
+  if (!all) return false;
+  for (const uint32_t page : found) {
+    if (!pages_.Free(page, holder, deadline)) return false;
+  }
+  return true;
 }
 
 Heap::Block Heap::Find(const void* address) const {
@@ -222,9 +237,11 @@ bool Heap::ChangeOwner(void* block, Owner from, Owner to) {
          word->compare_exchange_strong(expected, to.word(), std::memory_order_acq_rel);
 }
 
-void Heap::ForEachBlock(absl::FunctionRef<void(const Block&)> visit) {
+bool Heap::ForEachBlockUntil(const timespec* deadline,
+                             absl::FunctionRef<void(const Block&)> visit) {
   for (uint32_t i = 0; i < arena_count_; ++i) {
-    Journal::Section section(arenas_[i].journal());
+    Journal::Section section(arenas_[i].journal(), deadline);
+    if (!section.held()) return false;
     arenas_[i].ForEachSlab(section, pages_, [&](Slab& slab) {
       for (uint32_t index = 0; index < slab.count; ++index) {
         const Owner owner = Owner::FromWord(section.Get(slab.owners[index]));
@@ -233,11 +250,13 @@ void Heap::ForEachBlock(absl::FunctionRef<void(const Block&)> visit) {
       }
     });
   }
-  pages_.ForEachSpan([&](const PageHeap::Span& span) {
-    if (span.kind != PageHeap::Kind::kUsed) return;
-    visit({pages_.AddressOf(span.page), size_t{span.length} * PageHeap::kPageSize, span.owner,
-           false});
-  });
+  return pages_.ForEachSpan(
+      [&](const PageHeap::Span& span) {
+        if (span.kind != PageHeap::Kind::kUsed) return;
+        visit({pages_.AddressOf(span.page), size_t{span.length} * PageHeap::kPageSize, span.owner,
+               false});
+      },
+      deadline);
 }
 
 HeapStats Heap::Stats() {

@@ -22,6 +22,8 @@
 #ifndef MP_SHARED_HEAP_H_
 #define MP_SHARED_HEAP_H_
 
+#include <time.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -87,7 +89,19 @@ class Heap {
   // Frees every block of `owner` but those in `keep` and, of an object, its own cell. The
   // cells of a process are objects that it was making or dropping: what they own goes
   // too. Nobody else may free any of it meanwhile. Looks at every block there is.
-  void FreeOwnedBy(Owner owner, absl::Span<const void* const> keep, Owner holder);
+  void FreeOwnedBy(Owner owner, absl::Span<const void* const> keep, Owner holder) {
+    (void)FreeOwnedByUntil(nullptr, owner, keep, holder);
+  }
+
+  // The same for who must not wait for a process that is stopped inside the heap: false when
+  // a lock was not free until `deadline`, on CLOCK_MONOTONIC, and something is left to do.
+  [[nodiscard]] bool TryFree(void* block, Owner holder, const timespec& deadline) {
+    return FreeUntil(&deadline, block, holder);
+  }
+  [[nodiscard]] bool TryFreeOwnedBy(Owner owner, absl::Span<const void* const> keep, Owner holder,
+                                    const timespec& deadline) {
+    return FreeOwnedByUntil(&deadline, owner, keep, holder);
+  }
 
   // The block that `address` lies in; its address is nullptr where there is none in
   // use. Nobody may free it meanwhile.
@@ -99,7 +113,14 @@ class Heap {
 
   // Visits every block in use, some of them perhaps being allocated or freed by others
   // meanwhile. `visit` may not call the heap. Not in order.
-  void ForEachBlock(absl::FunctionRef<void(const Block&)> visit);
+  void ForEachBlock(absl::FunctionRef<void(const Block&)> visit) {
+    (void)ForEachBlockUntil(nullptr, visit);
+  }
+  // False: as TryFree().
+  [[nodiscard]] bool TryForEachBlock(absl::FunctionRef<void(const Block&)> visit,
+                                     const timespec& deadline) {
+    return ForEachBlockUntil(&deadline, visit);
+  }
   HeapStats Stats();
   // Walks the whole structure, holding up everybody else; a status that names the
   // first broken invariant.
@@ -122,6 +143,11 @@ class Heap {
   absl::StatusOr<void*> AllocateFrom(internal::Arena& arena, internal::Journal::Section& section,
                                      internal::Use use, uint32_t size_class, Owner owner,
                                      Owner holder);
+  // nullptr: waits for ever.
+  bool FreeUntil(const timespec* deadline, void* block, Owner holder);
+  bool FreeOwnedByUntil(const timespec* deadline, Owner owner, absl::Span<const void* const> keep,
+                        Owner holder);
+  bool ForEachBlockUntil(const timespec* deadline, absl::FunctionRef<void(const Block&)> visit);
   // nullptr: no block starts there.
   internal::Word* OwnerWordOf(void* block);
   internal::Slab* SlabOf(const internal::PageHeap::Span& span) const;

@@ -8,57 +8,75 @@
 #include <set>
 #include <vector>
 
+#include "absl/time/time.h"
+#include "shared/internal/deadline.h"
 #include "shared/owner.h"
 
 namespace mp::internal {
 
 using Kind = ProcessTable::Kind;
 
-void Undertaker::Bury(ProcessId dead, Kind was) const {
+constexpr absl::Duration kPatience = absl::Milliseconds(50);
+
+bool Undertaker::Bury(ProcessId dead, Kind was) const {
   processes.DeclareDead(dead, was);
   // First, or its own burial would not look for what it had begun.
   processes.SetFlag(self, ProcessTable::kActed);
-  if (!processes.BeginBurial(dead, self)) return;
+  if (!processes.BeginBurial(dead, self)) return false;
+  const timespec deadline = MonotonicDeadline(kPatience);
   const uint32_t flags = processes.Find(dead).flags;
   if ((flags & ProcessTable::kActed) != 0) processes.ReleaseActed(dead);
   if (flags != 0) {
     // It may have been about to leave an object in limbo, or to take one from there.
     limbo.store(1, std::memory_order_release);
   }
-  if ((flags & ProcessTable::kUsedHeap) != 0) {
-    heap.FreeOwnedBy(Owner::Process(dead), {}, Owner::Process(self));
+  if ((flags & ProcessTable::kUsedHeap) != 0 &&
+      !heap.TryFreeOwnedBy(Owner::Process(dead), {}, Owner::Process(self), deadline)) {
+    processes.PutOffBurial(dead);
+    return false;
   }
   processes.EndBurial(dead);
-  FreeFromLimbo();
+  FreeFromLimbo(deadline);
+  return true;
 }
 
 // What `dropped` says while an undertaker, whose id it is, takes the object.
 constexpr uint64_t kTaken = uint64_t{1} << 63;
 
-void Undertaker::FreeFromLimbo() const {
+void Undertaker::FreeFromLimbo(const timespec& deadline) const {
   if (limbo.load(std::memory_order_acquire) == 0) return;
   // First: what is left there meanwhile is looked at again.
   limbo.store(0, std::memory_order_seq_cst);
   std::vector<ObjectHeader*> found;
-  heap.ForEachBlock([&](const Heap::Block& block) {
-    if (!block.cell || block.owner != Owner::Object(block.address)) return;
-    auto* object = static_cast<ObjectHeader*>(block.address);
-    if (object->dropped.load(std::memory_order_acquire) != 0 &&
-        processes.Find(object->maker.load(std::memory_order_relaxed)).kind == Kind::kFree) {
-      found.push_back(object);
-    }
-  });
+  bool all = heap.TryForEachBlock(
+      [&](const Heap::Block& block) {
+        if (!block.cell || block.owner != Owner::Object(block.address)) return;
+        auto* object = static_cast<ObjectHeader*>(block.address);
+        if (object->dropped.load(std::memory_order_acquire) != 0 &&
+            processes.Find(object->maker.load(std::memory_order_relaxed)).kind == Kind::kFree) {
+          found.push_back(object);
+        }
+      },
+      deadline);
   for (ObjectHeader* object : found) {
     if (!TakeFromLimbo(*object)) {
-      limbo.store(1, std::memory_order_release);
+      all = false;
       continue;
     }
     const void* const keep[] = {object};
-    heap.FreeOwnedBy(Owner::Object(object), keep, Owner::Process(self));
-    object->state.store(object->state.load(std::memory_order_relaxed) & ~ObjectHeader::kTypeMask,
-                        std::memory_order_release);
-    heap.Free(object, Owner::Process(self));
+    object->name.store(0, std::memory_order_relaxed);
+    if (heap.TryFreeOwnedBy(Owner::Object(object), keep, Owner::Process(self), deadline)) {
+      object->state.store(object->state.load(std::memory_order_relaxed) & ~ObjectHeader::kTypeMask,
+                          std::memory_order_release);
+      // What stays of it stays this process's.
+      (void)heap.TryFree(object, Owner::Process(self), deadline);
+    } else {
+      object->dropped.store(processes.Clock(), std::memory_order_release);
+      heap.SetOwner(object, Owner::Object(object));
+      all = false;
+    }
   }
+  if (!all) limbo.store(1, std::memory_order_release);
 }
 
 // Makes an object in limbo a cell of this process's. False: it is not for us to take, or
@@ -104,8 +122,8 @@ int Undertaker::BuryTheDead(Evidence evidence) const {
       dead.push_back(process.id);
     }
   }
-  for (const ProcessId id : dead) Bury(id);
-  const auto buried = static_cast<int>(dead.size());
+  int buried = 0;
+  for (const ProcessId id : dead) buried += Bury(id);
   // Only now: their children are known for such, and none of their pids is taken for alive.
   return evidence == Evidence::kThorough ? buried + BuryTheUnborn() : buried;
 }
@@ -127,8 +145,9 @@ int Undertaker::BuryTheUnborn() const {
       AnyUnknownMaps(header, since, [&known](pid_t pid) { return known.contains(pid); })) {
     return 0;
   }
-  for (const ProcessId id : unborn) Bury(id, Kind::kForked);
-  return static_cast<int>(unborn.size());
+  int buried = 0;
+  for (const ProcessId id : unborn) buried += Bury(id, Kind::kForked);
+  return buried;
 }
 
 }  // namespace mp::internal

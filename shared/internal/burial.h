@@ -12,10 +12,15 @@
 //   5  objects in limbo whose maker is dead, and that nobody     FreeFromLimbo
 //      can have any more, are free
 //
+// It waits for locks of the heap for 50 ms in all: a process that is stopped inside the heap
+// holds up what it holds, not who forks or joins. What is left then is DEAD, for the next one.
+//
 // No code of the program runs: objects are not destroyed, their memory is given back.
 
 #ifndef MP_SHARED_INTERNAL_BURIAL_H_
 #define MP_SHARED_INTERNAL_BURIAL_H_
+
+#include <time.h>
 
 #include "shared/heap.h"
 #include "shared/internal/atomic.h"
@@ -34,8 +39,9 @@ struct Undertaker {
   ProcessId self;  // the calling process
 
   // `was` LIVE: the caller has proof that the process is dead. Nothing happens when it is
-  // buried already, or another undertaker is at it.
-  void Bury(ProcessId dead, ProcessTable::Kind was = ProcessTable::Kind::kLive) const;
+  // buried already, or another undertaker is at it; and what needs a lock that a stopped
+  // process holds waits for another time. True: nothing is left of it.
+  bool Bury(ProcessId dead, ProcessTable::Kind was = ProcessTable::Kind::kLive) const;
 
   // Looks at every process, and buries those of whose death there is evidence. Returns how
   // many.
@@ -43,7 +49,7 @@ struct Undertaker {
 
  private:
   int BuryTheUnborn() const;
-  void FreeFromLimbo() const;
+  void FreeFromLimbo(const timespec& deadline) const;
   bool TakeFromLimbo(ObjectHeader& object) const;
 };
 

@@ -23,6 +23,8 @@
 #ifndef MP_SHARED_INTERNAL_JOURNAL_H_
 #define MP_SHARED_INTERNAL_JOURNAL_H_
 
+#include <time.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -69,6 +71,12 @@ class ABSL_SCOPED_LOCKABLE Journal::Section {
  public:
   explicit Section(Journal& journal) ABSL_EXCLUSIVE_LOCK_FUNCTION(journal) : journal_(journal) {
     Entered(journal.mutex_.Lock());
+  }
+  // Waits until `deadline`, on CLOCK_MONOTONIC, or for ever where there is none: held() tells
+  // whether the lock came in time.
+  Section(Journal& journal, const timespec* deadline) ABSL_EXCLUSIVE_LOCK_FUNCTION(journal)
+      : journal_(journal) {
+    Entered(deadline == nullptr ? journal.mutex_.Lock() : journal.mutex_.LockUntil(*deadline));
   }
   // Does not wait: held() tells whether the lock was free.
   Section(Journal& journal, std::try_to_lock_t) ABSL_EXCLUSIVE_LOCK_FUNCTION(journal)

@@ -298,10 +298,11 @@ absl::StatusOr<uint32_t> PageHeap::Allocate(uint32_t length, Owner owner, Owner 
   return page;
 }
 
-void PageHeap::Free(uint32_t page, Owner holder) {
+bool PageHeap::Free(uint32_t page, Owner holder, const timespec* deadline) {
   uint32_t length;
   {
-    Journal::Section section(journal_);
+    Journal::Section section(journal_, deadline);
+    if (!section.held()) return false;
     const uint64_t tag = section.Get(table_[page].tag);
     if (KindOf(tag) != Kind::kUsed) Fatal("heap: a block freed by two at once");
     length = ValueOf(tag);
@@ -311,7 +312,7 @@ void PageHeap::Free(uint32_t page, Owner holder) {
       // After:  it is free.
       // Test:   HeapCrashTest.FreeOfLargeBlocksIsAllOrNothing
       section.Commit();
-      return;
+      return true;
     }
     section.Set(table_[page].tag, Tag(Kind::kUsed, length, /*committed=*/false));
     section.Set(table_[page].link, holder.word());
@@ -321,13 +322,16 @@ void PageHeap::Free(uint32_t page, Owner holder) {
     section.Commit();
   }
   const bool released = Release(page, length);
-  Journal::Section section(journal_);
+  Journal::Section section(journal_, deadline);
+  // It stays the holder's, and is found when that one is buried.
+  if (!section.held()) return true;
   if (released) Add(section, committed_, -int64_t{length});
   MakeFree(section, page, length, /*committed=*/!released);
   // Before: the span is the holder's, with its memory or without (P5).
   // After:  it is free.
   // Test:   HeapCrashTest.FreeOfLargeBlocksIsAllOrNothing
   section.Commit();
+  return true;
 }
 
 PageHeap::Span PageHeap::SpanOf(const void* address) const {
@@ -366,8 +370,9 @@ void PageHeap::MarkInside(uint32_t page, uint32_t length, uint32_t step) {
   }
 }
 
-void PageHeap::ForEachSpan(absl::FunctionRef<void(const Span&)> visit) {
-  Journal::Section section(journal_);
+bool PageHeap::ForEachSpan(absl::FunctionRef<void(const Span&)> visit, const timespec* deadline) {
+  Journal::Section section(journal_, deadline);
+  if (!section.held()) return false;
   for (uint64_t page = 1; page < page_count_;) {
     const uint64_t tag = section.Get(table_[page].tag);
     if (KindOf(tag) != Kind::kFree) {
@@ -377,6 +382,7 @@ void PageHeap::ForEachSpan(absl::FunctionRef<void(const Span&)> visit) {
     if (ValueOf(tag) == 0) Fatal("heap: a span of no length; its memory was overwritten");
     page += ValueOf(tag);
   }
+  return true;
 }
 
 PageHeap::Totals PageHeap::GetTotals() {

@@ -88,8 +88,9 @@ class PageHeap {
   absl::StatusOr<uint32_t> Allocate(uint32_t length, Owner owner, Owner holder);
 
   // Gives back a used span, which nobody else frees meanwhile. `holder` owns it
-  // until all is done.
-  void Free(uint32_t page, Owner holder);
+  // until all is done. False: the lock was not free until `deadline`, where there is one, and
+  // nothing has happened.
+  bool Free(uint32_t page, Owner holder, const timespec* deadline = nullptr);
 
   uint64_t page_count() const { return page_count_; }
   absl::Status NoRoom(uint64_t length) const;
@@ -109,8 +110,8 @@ class PageHeap {
   // first one from there.
   void MarkInside(uint32_t page, uint32_t length, uint32_t step);
 
-  // Each used span and slab, in order of address, under the lock.
-  void ForEachSpan(absl::FunctionRef<void(const Span&)> visit);
+  // Each used span and slab, in order of address, under the lock. False: as Free().
+  bool ForEachSpan(absl::FunctionRef<void(const Span&)> visit, const timespec* deadline = nullptr);
   Totals GetTotals();
   // The first broken invariant. Takes the lock.
   absl::Status Check();

@@ -201,6 +201,8 @@ void ProcessTable::EndBurial(ProcessId id) {
   Change(id, Kind::kDead, Kind::kFree, 0);
 }
 
+void ProcessTable::PutOffBurial(ProcessId id) { Change(id, Kind::kDead, Kind::kDead, 0); }
+
 void ProcessTable::ReleaseActed(ProcessId id) {
   const uint64_t committed = committed_.load(std::memory_order_acquire);
   for (uint32_t index = 1; index < committed; ++index) {

@@ -133,8 +133,9 @@ class ProcessTable {
   void DeclareDead(ProcessId id, Kind was);
   // Makes the process `self` the one that buries the dead `id`. False: another does, or it is done.
   [[nodiscard]] bool BeginBurial(ProcessId id, ProcessId self);
-  // The last step: the slot is FREE.
+  // The last step: the slot is FREE. Or not yet: it is left to another time.
   void EndBurial(ProcessId id);
+  void PutOffBurial(ProcessId id);
   // A step of every burial, before the last: what the dead `id` was the actor of is left to
   // others.
   void ReleaseActed(ProcessId id);
@@ -175,8 +176,8 @@ class ProcessTable {
   Slot* slots_;          // constant
   uint64_t slot_count_;  // constant
   Word committed_;       // slots that have memory; grows only
-  Word clock_;  // counts claims and births
-  Word hint_;   // from where on to look for one that is FREE
+  Word clock_;           // counts claims and births
+  Word hint_;            // from where on to look for one that is FREE
 };
 
 }  // namespace mp::internal
