@@ -25,6 +25,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
 #include "shared/internal/domain_file.h"
 #include "shared/internal/domain_memory.h"
@@ -48,7 +49,13 @@ std::string OrDash(pid_t pid) { return pid == 0 ? "-" : absl::StrCat(pid); }
 
 // It may be somebody else's, or no text at all: nothing of it may move a terminal.
 std::string Quoted(std::string_view name) {
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(name), "\"");
+  // The quote that needs no escape in these quotes.
+  const std::string escaped = absl::StrReplaceAll(absl::Utf8SafeCHexEscape(name), {{"\\'", "'"}});
+  return absl::StrCat("\"", escaped, "\"");
+}
+
+std::string Counted(size_t count, std::string_view what, std::string_view plural) {
+  return absl::StrCat(count, " ", count == 1 ? what : plural);
 }
 
 std::string_view StateOf(const ProcessTable::Entry& process) {
@@ -107,11 +114,11 @@ std::string Objects(const Snapshot& snapshot) {
 }
 
 std::string Totals(const Snapshot& snapshot, size_t reserved, size_t memory) {
-  return absl::StrFormat(
-      "%d processes, %d objects; %d blocks of %d bytes in use; %d bytes of memory of %d, %d "
-      "reserved\n",
-      snapshot.processes.size(), snapshot.objects.size(), snapshot.blocks, snapshot.in_use, memory,
-      snapshot.commit_limit, reserved);
+  return absl::StrCat(Counted(snapshot.processes.size(), "process", "processes"), ", ",
+                      Counted(snapshot.objects.size(), "object", "objects"), "; ", snapshot.in_use,
+                      " bytes in ", Counted(snapshot.blocks, "block", "blocks"), "; ", memory,
+                      " bytes of memory, of ", snapshot.commit_limit, " for blocks and ", reserved,
+                      " reserved\n");
 }
 
 std::string NamespaceOf(std::string_view process) {

@@ -38,7 +38,7 @@ struct Mapped {
 absl::Status Refused(pid_t pid, int error) {
   if (error == EACCES || error == EPERM) {
     return absl::PermissionDeniedError(
-        absl::StrCat("pid ", pid, ": not permitted: it is another user's process"));
+        absl::StrCat("pid ", pid, ": not permitted: another user's process, or a protected one"));
   }
   if (kill(pid, 0) != 0 && errno == ESRCH) {
     return absl::NotFoundError(absl::StrCat("pid ", pid, ": no such process"));

@@ -12,7 +12,7 @@ namespace mp::internal {
 // A descriptor, for reading only, of the domain that process `pid` maps; the caller closes
 // it, after ReadDomainHeader() has looked at it. kNotFound: there is no such process, or it
 // has no domain. kPermissionDenied: it is another user's; or it has closed the descriptor of
-// its domain, and only a privileged one may open what another process maps. The messages
+// its domain, and only root may open what another process maps. The messages
 // begin with "pid N: ".
 absl::StatusOr<int> OpenDomainOf(pid_t pid);
 
