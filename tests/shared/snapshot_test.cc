@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,12 +26,15 @@
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
+#include "shared/internal/atomic.h"
 #include "shared/internal/domain_file.h"
 #include "shared/internal/domain_memory.h"
 #include "shared/internal/domain_of.h"
+#include "shared/internal/object.h"
 #include "shared/internal/page_heap.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
+#include "shared/internal/slab.h"
 #include "shared/owner.h"
 #include "shared/raw_array.h"
 #include "shared/raw_value.h"
@@ -189,29 +193,162 @@ TEST(DomainMemoryTest, ReadsNothingThatLiesOutside) {
   }
 }
 
+TEST(DomainMemoryTest, ReadingTheFileGivesItNoMemory) {
+  const Domain& domain = SmallDomain();
+  const File file;
+  const DomainMemory memory = DomainMemory::OfFile(file.fd(), domain.header());
+  const blkcnt_t before = file.Blocks();
+  for (size_t at = 0; at < kReserve; at += kPage) {
+    uint64_t word;
+    EXPECT_TRUE(memory.Read(domain.header().base + at, &word, sizeof(word)));
+  }
+  EXPECT_EQ(file.Blocks(), before);
+  EXPECT_LT(before * 512, static_cast<blkcnt_t>(kReserve)) << "there were no holes";
+}
+
 // A copy of a domain, between pages that nobody may touch.
-class Overwritten {
+class DomainCopy {
  public:
-  Overwritten(const Domain& domain, uint64_t seed) : header_(domain.header()), random_(seed) {
+  explicit DomainCopy(const Domain& domain) : domain_(domain) {
     void* const mapped = mmap(nullptr, kReserve + 2 * kPage, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) abort();
     bytes_ = static_cast<std::byte*>(mapped) + kPage;
     mprotect(mapped, kPage, PROT_NONE);
     mprotect(bytes_ + kReserve, kPage, PROT_NONE);
+    Restore();
+  }
+  ~DomainCopy() { munmap(bytes_ - kPage, kReserve + 2 * kPage); }
+  DomainCopy(const DomainCopy&) = delete;
+  DomainCopy& operator=(const DomainCopy&) = delete;
+
+  void Restore() { std::memcpy(bytes_, &domain_, kReserve); }
+  const DomainHeader& header() const { return domain_.header(); }
+  std::byte* bytes() { return bytes_; }
+  // Where it has what stands at `address` of the domain.
+  std::byte* At(uint64_t address) { return bytes_ + (address - header().base); }
+  Word& WordAt(uint64_t address) { return *reinterpret_cast<Word*>(At(address)); }
+  Snapshot Take(std::optional<Evidence> evidence = std::nullopt) const {
+    return TakeSnapshot(DomainMemory::At(bytes_, header()), evidence);
+  }
+
+ private:
+  const Domain& domain_;
+  std::byte* bytes_;
+};
+
+// A commit is applied word by word: at times a span has ended and the next has not begun.
+TEST(SnapshotTest, SpansWithoutABeginningHideNoObject) {
+  Domain& domain = SmallDomain();
+  const Family family;
+  DomainCopy copy(domain);
+  const PageHeap::Place heap = domain.heap().GetPlace();
+  const Snapshot whole = copy.Take();
+  int tried = 0;
+  for (uint32_t page = 1; page <= heap.high_water; ++page) {
+    const uint64_t entry = heap.table + page * sizeof(PageHeap::Entry);
+    const PageHeap::Span span = PageHeap::SpanAt(page, copy.WordAt(entry), 0);
+    const uint64_t begin = heap.pages + page * kPage;
+    if (span.kind == PageHeap::Kind::kNone ||
+        std::any_of(whole.objects.begin(), whole.objects.end(), [&](const ObjectInfo& object) {
+          return object.address - begin < span.length * kPage;
+        })) {
+      continue;
+    }
+    copy.WordAt(entry) = 0;
+    EXPECT_EQ(copy.Take().objects.size(), whole.objects.size()) << page;
+    // And what stands where nothing was ever written is not believed.
+    for (uint32_t past = static_cast<uint32_t>(heap.high_water) + 1; past < heap.page_count;
+         ++past) {
+      copy.WordAt(heap.table + past * sizeof(PageHeap::Entry)) = PageHeap::UsedTag(1);
+    }
+    EXPECT_LE(copy.Take().in_use, whole.in_use) << page;
+    copy.Restore();
+    ++tried;
+  }
+  EXPECT_GT(tried, 10);
+}
+
+// An object is dropped, and the memory of its name has come to be another's, between the
+// look at its cell and the look at its name: whose page is not there until somebody looks.
+struct Meanwhile {
+  std::byte* page = nullptr;
+  Word* word = nullptr;
+  uint64_t value = 0;
+  int times = 0;
+};
+Meanwhile meanwhile;
+
+void OnLook(int /*signal*/, siginfo_t* info, void* /*context*/) {
+  const auto* address = static_cast<std::byte*>(info->si_addr);
+  if (address < meanwhile.page || address >= meanwhile.page + kPage) _exit(100);
+  mprotect(meanwhile.page, kPage, PROT_READ | PROT_WRITE);
+  std::memset(meanwhile.page, '!', 10);
+  *meanwhile.word = meanwhile.value;
+  ++meanwhile.times;
+}
+
+TEST(SnapshotTest, AnObjectThatIsDroppedMeanwhileIsNotToldOf) {
+  Domain& domain = SmallDomain();
+  // A name that has its pages to itself.
+  const RawValue<int> value(0, {.name = std::string(10'000, 'n')});
+  const uint64_t cell = reinterpret_cast<uint64_t>(domain.heap().Find(value.Raw()).address);
+  const uint64_t name = reinterpret_cast<const ObjectHeader*>(cell)->name;
+  DomainCopy copy(domain);
+  // Where the word stands that says whose the cell is: early in its slab.
+  const PageHeap::Place heap = domain.heap().GetPlace();
+  auto page = static_cast<uint32_t>((cell - heap.pages) / kPage);
+  const auto begins_slab = [&] {
+    const uint64_t tag = copy.WordAt(heap.table + page * sizeof(PageHeap::Entry));
+    return PageHeap::SpanAt(page, tag, 0).kind == PageHeap::Kind::kSlab;
+  };
+  while (!begins_slab()) --page;
+  uint64_t owner = heap.pages + page * kPage;
+  while (copy.WordAt(owner) != Owner::Object(reinterpret_cast<void*>(cell)).word()) {
+    owner += sizeof(Word);
+  }
+  struct sigaction on_look = {};
+  on_look.sa_sigaction = &OnLook;
+  on_look.sa_flags = SA_SIGINFO;
+  struct sigaction before;
+  ASSERT_EQ(sigaction(SIGSEGV, &on_look, &before), 0);
+  const uint64_t state = copy.WordAt(cell);
+  const struct {
+    uint64_t word;
+    uint64_t value;
+    size_t told_of;
+  } cases[] = {
+      {cell, state, 1},  // nothing changes
+      {owner, domain.ThisProcess().word(), 0},
+      {owner, 0, 0},
+      {cell, state + (1 << ObjectHeader::kTypeBits), 0},  // another object has the cell
+      {cell, 0, 0},
+  };
+  for (const auto& [word, new_value, told_of] : cases) {
+    copy.Restore();
+    meanwhile = {.page = copy.At(name), .word = &copy.WordAt(word), .value = new_value};
+    ASSERT_EQ(mprotect(meanwhile.page, kPage, PROT_NONE), 0);
+    EXPECT_EQ(copy.Take().objects.size(), told_of);
+    EXPECT_EQ(meanwhile.times, 1);
+  }
+  sigaction(SIGSEGV, &before, nullptr);
+}
+
+class Overwritten {
+ public:
+  Overwritten(const Domain& domain, uint64_t seed)
+      : domain_(domain), header_(domain.header()), copy_(domain), random_(seed) {
+    bytes_ = copy_.bytes();
     file_ = memfd_create("overwritten", MFD_CLOEXEC);
     EXPECT_EQ(ftruncate(file_, kReserve), 0);
   }
-  ~Overwritten() {
-    munmap(bytes_ - kPage, kReserve + 2 * kPage);
-    close(file_);
-  }
+  ~Overwritten() { close(file_); }
   Overwritten(const Overwritten&) = delete;
   Overwritten& operator=(const Overwritten&) = delete;
 
   // As it was, with `kind` of damage.
-  void Damage(const Domain& domain, int kind) {
-    std::memcpy(bytes_, &domain, kReserve);
+  void Damage(int kind) {
+    copy_.Restore();
     switch (kind % 5) {
       case 0:  // all of it
         Randomize(0, kReserve);
@@ -224,7 +361,7 @@ class Overwritten {
         break;
       case 3:  // the same, where most is decided: the header, the heap, the page table
         for (int i = 0; i < 200; ++i) SetWord(At(kPage));
-        for (int i = 0; i < 2000; ++i) SetWord(HeapOffset(domain) + At(32 * kPage));
+        for (int i = 0; i < 2000; ++i) SetWord(HeapOffset() + At(32 * kPage));
         break;
       default: {  // one word, everywhere
         const uint64_t word = Plausible();
@@ -232,14 +369,14 @@ class Overwritten {
           std::memcpy(bytes_ + at, &word, sizeof(word));
         }
         // Often so that the way to it is left.
-        if (random_() % 2 == 0) std::memcpy(bytes_, &domain, HeapOffset(domain) + kPage);
+        if (random_() % 2 == 0) std::memcpy(bytes_, &domain_, HeapOffset() + kPage);
       }
     }
     EXPECT_EQ(pwrite(file_, bytes_, kReserve, 0), static_cast<ssize_t>(kReserve));
   }
 
   void ExpectALook(std::optional<Evidence> evidence) const {
-    const Snapshot snapshot = TakeSnapshot(DomainMemory::At(bytes_, header_), evidence);
+    const Snapshot snapshot = copy_.Take(evidence);
     EXPECT_LE(snapshot.objects.size(), kReserve / 32);
     EXPECT_LE(snapshot.processes.size(), size_t{ProcessTable::kMostSlots});
     for (const ObjectInfo& object : snapshot.objects) {
@@ -260,8 +397,8 @@ class Overwritten {
   size_t seen() const { return seen_; }
 
  private:
-  static size_t HeapOffset(const Domain& domain) {
-    return reinterpret_cast<uint64_t>(&const_cast<Domain&>(domain).heap()) - domain.header().base;
+  size_t HeapOffset() const {
+    return reinterpret_cast<uint64_t>(&const_cast<Domain&>(domain_).heap()) - header_.base;
   }
   size_t At(size_t size) { return random_() % size; }
   void Randomize(size_t begin, size_t size) {
@@ -300,7 +437,9 @@ class Overwritten {
     }
   }
 
+  const Domain& domain_;
   const DomainHeader header_;
+  DomainCopy copy_;
   std::mt19937_64 random_;
   std::byte* bytes_;
   int file_;
@@ -315,7 +454,7 @@ TEST(SnapshotTest, OverwrittenDomainsAreLookedAtWithoutACrash) {
   Overwritten overwritten(domain, seed);
   const int rounds = Stress() ? 5000 : 200;
   for (int i = 0; i < rounds && !::testing::Test::HasFailure(); ++i) {
-    overwritten.Damage(domain, i);
+    overwritten.Damage(i);
     overwritten.ExpectALook(std::nullopt);
     // Of pids that are none, too; in the end each would be asked of /proc.
     if (i % 20 < 5) overwritten.ExpectALook(Evidence::kQuick);
