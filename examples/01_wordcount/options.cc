@@ -17,6 +17,7 @@
 ABSL_FLAG(std::string, workers, absl::StrCat(mp::UsableCpuCount()),
           "how many processes count; by default as many as can run at once");
 ABSL_FLAG(std::string, top, "10", "how many words to print; 0: all");
+ABSL_FLAG(std::string, kill, "0", "how many workers to kill, and replace, while they count");
 
 namespace wordcount {
 namespace {
@@ -33,7 +34,8 @@ size_t NumberOrDie(const char* flag, const std::string& text, int least) {
 
 Options ParseOptions(int argc, char** argv) {
   absl::SetProgramUsageMessage(
-      "counts the words of files and of folders.\n\n  wordcount [--workers=N] [--top=N] [path...]");
+      "counts the words of files and of folders.\n\n"
+      "  wordcount [--workers=N] [--top=N] [--kill=N] [path...]");
   absl::FlagsUsageConfig config;
   config.contains_help_flags = [](absl::string_view file) {
     return absl::EndsWith(file, "01_wordcount/options.cc");
@@ -43,6 +45,7 @@ Options ParseOptions(int argc, char** argv) {
   const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
   return {.workers = NumberOrDie("workers", absl::GetFlag(FLAGS_workers), 1),
           .top = NumberOrDie("top", absl::GetFlag(FLAGS_top), 0),
+          .kill = NumberOrDie("kill", absl::GetFlag(FLAGS_kill), 0),
           .paths = {words.begin() + 1, words.end()}};
 }
 

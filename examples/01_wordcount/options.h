@@ -12,6 +12,7 @@ namespace wordcount {
 struct Options {
   size_t workers;
   size_t top;  // 0: all
+  size_t kill;
   std::vector<std::string> paths;
 };
 

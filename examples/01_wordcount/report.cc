@@ -33,8 +33,7 @@ void PrintWords(std::vector<WordAndCount> words, size_t top) {
 bool Report(const Tally& tally, const std::vector<std::string>& skipped, size_t top,
             absl::Duration took) {
   PrintSkipped(tally, skipped);
-  const auto files = std::count(tally.states.begin(), tally.states.end(), Tally::State::kMerged);
-  if (files == 0) {
+  if (tally.files == 0) {
     std::fprintf(stderr, "wordcount: there is no file that can be read\n");
     return false;
   }
@@ -43,8 +42,8 @@ bool Report(const Tally& tally, const std::vector<std::string>& skipped, size_t 
   uint64_t total = 0;
   for (const auto& [word, count] : words) total += count;
   PrintWords(words, top);
-  std::printf("files: %td  words: %" PRIu64 "  distinct: %zu  bytes: %" PRIu64 "\n", files, total,
-              words.size(), tally.bytes);
+  std::printf("files: %zu  words: %" PRIu64 "  distinct: %zu  bytes: %" PRIu64 "\n", tally.files,
+              total, words.size(), tally.bytes);
   if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
     std::perror("wordcount: cannot write the result");
     return false;
@@ -52,7 +51,7 @@ bool Report(const Tally& tally, const std::vector<std::string>& skipped, size_t 
   if (total == 0) std::fprintf(stderr, "wordcount: there is no word in the input\n");
 
   const double seconds = absl::ToDoubleSeconds(took);
-  std::fprintf(stderr, "wordcount: %.3f s, %.0f files/s\n", seconds, files / seconds);
+  std::fprintf(stderr, "wordcount: %.3f s, %.0f files/s\n", seconds, tally.files / seconds);
   return true;
 }
 

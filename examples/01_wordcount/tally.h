@@ -3,7 +3,6 @@
 #ifndef MP_EXAMPLES_01_WORDCOUNT_TALLY_H_
 #define MP_EXAMPLES_01_WORDCOUNT_TALLY_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -39,36 +38,26 @@ struct WordEqual {
 using SharedTable = std::unordered_map<SharedString, uint64_t, WordHash, WordEqual,
                                        mp::Allocator<std::pair<const SharedString, uint64_t>>>;
 
-// Changed under a lock only, but for `done`, which is looked at without.
+// Changed under a lock only. Who dies in the middle of that leaves it in pieces, and nobody
+// can say what is in it: then it is built anew, and so are all files counted.
 struct Tally {
-  enum class State : uint8_t { kToDo, kMerged, kSkipped };
-
-  explicit Tally(size_t files) : states(files) {}
-
-  // A file counts when it is merged; that some worker once took it means nothing.
-  void Merge(size_t file, const FileWords& words) {
+  void Merge(const FileWords& words) {
     for (const auto& [word, count] : words.counts) {
       auto entry = table.find(word);
       if (entry == table.end()) entry = table.emplace(word, 0).first;
       entry->second += count;
     }
     bytes += words.bytes;
-    states[file] = State::kMerged;
-    ++done;
+    ++files;
   }
 
   // `why` names the file.
-  void Skip(size_t file, std::string_view why) {
-    skipped.emplace_back(why);
-    states[file] = State::kSkipped;
-    ++done;
-  }
+  void Skip(std::string_view why) { skipped.emplace_back(why); }
 
   SharedTable table;
   uint64_t bytes = 0;
+  size_t files = 0;  // merged
   SharedVector<SharedString> skipped;
-  SharedVector<State> states;
-  std::atomic<size_t> done = 0;  // files merged or skipped
 };
 
 }  // namespace wordcount

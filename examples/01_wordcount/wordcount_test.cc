@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +22,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -140,6 +144,46 @@ void ExpectAsThePipeline(const std::vector<std::string>& paths) {
   }
 }
 
+// What was skipped, a line each.
+std::vector<std::string> Skipped(const Outcome& outcome) {
+  std::vector<std::string> lines;
+  for (absl::string_view line : absl::StrSplit(outcome.err, '\n')) {
+    if (absl::StartsWith(line, "wordcount: skipped ")) lines.emplace_back(line);
+  }
+  return lines;
+}
+
+// Also that all `kills` are made, and that no process is left.
+void ExpectUnchangedByKills(int kills, const std::vector<std::string>& paths) {
+  ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);  // whoever is left becomes our child
+  std::vector<std::string> args = {"--top=0"};
+  args.insert(args.end(), paths.begin(), paths.end());
+  const Outcome wanted = Wordcount(args);
+  EXPECT_EQ(wanted.status, 0) << wanted.err;
+  args.push_back(absl::StrCat("--kill=", kills));
+  for (const char* workers : {"1", "2", "7"}) {
+    SCOPED_TRACE(workers);
+    args.push_back(absl::StrCat("--workers=", workers));
+    const Outcome outcome = Wordcount(args);
+    args.pop_back();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    ExpectSame(outcome.out, wanted.out);
+    EXPECT_EQ(Skipped(outcome), Skipped(wanted));
+    EXPECT_THAT(outcome.err,
+                HasSubstr(absl::StrCat("wordcount: workers killed, and replaced: ", kills, "\n")));
+    EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "a process is left";
+  }
+}
+
+// The project's. Bazel lays data out as links, which is how users see them too.
+std::vector<std::string> Documents() {
+  std::vector<std::string> documents = {"examples/01_wordcount/README.md"};
+  for (const char* path : {"README.md", "docs"}) {
+    if (fs::exists(path)) documents.push_back(path);
+  }
+  return documents;
+}
+
 class WordcountTest : public ::testing::Test {
  protected:
   WordcountTest() {
@@ -223,12 +267,51 @@ TEST_F(WordcountTest, ALargeFileCountsAsInThePipeline) {
 }
 
 TEST_F(WordcountTest, TheProjectsDocumentsCountAsInThePipeline) {
-  // Bazel lays data out as links, which is how users see them too.
-  std::vector<std::string> documents = {"examples/01_wordcount/README.md"};
-  for (const char* path : {"README.md", "docs"}) {
-    if (fs::exists(path)) documents.push_back(path);
+  ExpectAsThePipeline(Documents());
+}
+
+TEST_F(WordcountTest, KillsChangeNothingForThousandsOfFiles) {
+  for (int i = 0; i < 1'000; ++i) Write(absl::StrCat(i % 7, "/", i), Text(random_() % 2'000));
+  ExpectUnchangedByKills(20, {root_});
+}
+
+TEST_F(WordcountTest, KillsChangeNothingForFilesOfManyWords) {
+  // Hardly a word comes twice in a file, so that merging takes as long as counting, and some of
+  // the kills, most likely many, hit a worker that merges.
+  for (int i = 0; i < 60; ++i) {
+    std::string text;
+    for (int j = 0; j < 3'000; ++j) absl::StrAppend(&text, "word", random_() % 100'000, " ");
+    Write(absl::StrCat(i), text);
   }
-  ExpectAsThePipeline(documents);
+  ExpectUnchangedByKills(20, {root_});
+}
+
+TEST_F(WordcountTest, KillsChangeNothingForTheProjectsDocuments) {
+  ExpectUnchangedByKills(20, Documents());
+}
+
+TEST_F(WordcountTest, KillsDoNotRepeatOrLoseWhatIsSkipped) {
+  for (int i = 0; i < 600; ++i) {
+    Write(absl::StrCat(i), i % 3 == 0 ? std::string("a\0b", 3) : Text(random_() % 2'000));
+  }
+  for (int i = 0; i < 30; ++i) {
+    fs::create_symlink("nowhere", Path(absl::StrCat("dangling", i)));
+    chmod(Write(absl::StrCat("unreadable", i), "word").c_str(), 0);  // but for root
+  }
+  EXPECT_GE(Skipped(Wordcount({root_})).size(), 230u);
+  ExpectUnchangedByKills(20, {root_});
+}
+
+TEST_F(WordcountTest, ThereMayBeMoreKillsThanFiles) {
+  ExpectUnchangedByKills(30, {Write("file", "one two")});
+  ExpectUnchangedByKills(30, {Path("file"), Write("other", "two three"), Write("empty", "")});
+}
+
+TEST_F(WordcountTest, WithoutFilesNobodyIsKilled) {
+  const Outcome outcome = Wordcount({"--kill=3", Path("missing")});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_THAT(outcome.err, HasSubstr("workers killed, and replaced: 0\n"));
 }
 
 TEST_F(WordcountTest, AFileNamedTwiceCountsTwice) {
@@ -265,8 +348,9 @@ TEST_F(WordcountTest, SaysHowFast) {
 
 TEST_F(WordcountTest, BadValuesAreRefused) {
   const std::string path = Write("file", "word");
-  for (const char* flag : {"--workers=0", "--workers=-1", "--workers=two",
-                           "--workers=", "--workers=99999999999", "--top=-1", "--top=1.5"}) {
+  for (const char* flag :
+       {"--workers=0", "--workers=-1", "--workers=two", "--workers=", "--workers=99999999999",
+        "--top=-1", "--top=1.5", "--kill=-1", "--kill=some", "--kill="}) {
     const Outcome outcome = Wordcount({flag, path});
     EXPECT_EQ(outcome.status, 2) << flag;
     EXPECT_EQ(outcome.out, "");
@@ -346,29 +430,36 @@ TEST_F(WordcountTest, APipeGetsNoProgressBar) {
               AllOf(Not(HasSubstr("\r")), Not(HasSubstr("["))));
 }
 
-TEST_F(WordcountTest, AKilledWorkerMeansNoResult) {
-  // While we have a lease on a file, who opens it waits, and we are told.
+// While we have a lease on a file, who opens it waits, and we are told.
+TEST_F(WordcountTest, AWorkerThatSomebodyElseKillsMeansNoResult) {
   const std::string path = Write("file", "word");
+  const std::string other = Write("other", "word");
   sigset_t told;
   sigemptyset(&told);
   sigaddset(&told, SIGIO);
   sigprocmask(SIG_BLOCK, &told, nullptr);
-  const int lease = open(path.c_str(), O_WRONLY | O_CLOEXEC);
-  if (fcntl(lease, F_SETLEASE, F_WRLCK) != 0) GTEST_SKIP() << "no leases in this file system";
-  const Running running(Command({"--workers=1", Write("other", "word"), path}));
-  const timespec patience = {.tv_sec = 30, .tv_nsec = 0};
-  ASSERT_EQ(sigtimedwait(&told, nullptr, &patience), SIGIO);
+  // With --kill=1 the first of two files would have to be done before the parent kills.
+  for (const std::vector<std::string>& args :
+       {std::vector<std::string>{other, path}, {"--kill=1", path, other}}) {
+    const int lease = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (fcntl(lease, F_SETLEASE, F_WRLCK) != 0) GTEST_SKIP() << "no leases in this file system";
+    std::vector<std::string> command = Command(args);
+    command.push_back("--workers=1");
+    const Running running(command);
+    const timespec patience = {.tv_sec = 30, .tv_nsec = 0};
+    ASSERT_EQ(sigtimedwait(&told, nullptr, &patience), SIGIO);
 
-  pid_t worker = 0;
-  std::ifstream(absl::StrCat("/proc/", running.pid(), "/task/", running.pid(), "/children")) >>
-      worker;
-  ASSERT_GT(worker, 0);
-  kill(worker, SIGKILL);
-  const Outcome outcome = running.Wait();
-  close(lease);
-  EXPECT_EQ(outcome.status, 1);
-  EXPECT_EQ(outcome.out, "");
-  EXPECT_THAT(outcome.err, AllOf(HasSubstr("killed by signal 9\n"), HasSubstr("no result")));
+    pid_t worker = 0;
+    std::ifstream(absl::StrCat("/proc/", running.pid(), "/task/", running.pid(), "/children")) >>
+        worker;
+    ASSERT_GT(worker, 0);
+    kill(worker, SIGKILL);
+    const Outcome outcome = running.Wait();
+    close(lease);
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr("killed by signal 9\n"), HasSubstr("no result")));
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <set>
@@ -28,26 +29,23 @@ void Undertaker::Bury(ProcessId dead, Kind was) const {
 
 int Undertaker::BuryTheDead(Evidence evidence) const {
   std::vector<ProcessId> dead;
-  bool unborn = false;
   for (auto process = processes.Next(0); process.kind != Kind::kFree;
        process = processes.Next(process.id)) {
     if (process.id == self) continue;
-    unborn |= process.kind == Kind::kForked;
     if (process.kind == Kind::kDead ||
         (process.kind == Kind::kLive && IsDead(process.pid, process.started, header, evidence))) {
       dead.push_back(process.id);
     }
   }
   for (const ProcessId id : dead) Bury(id);
-  auto buried = static_cast<int>(dead.size());
-  // Only now, since who is dead and not known for it would make others known.
-  if (unborn && evidence == Evidence::kThorough) BuryTheUnborn(buried);
-  return buried;
+  const auto buried = static_cast<int>(dead.size());
+  // Only now: their children are known for such, and none of their pids is taken for alive.
+  return evidence == Evidence::kThorough ? buried + BuryTheUnborn() : buried;
 }
 
 // A child that has a slot and has not yet told its pid will do so at once, or was killed
 // before. If it is there it maps the domain, so it is not when nobody unknown does.
-void Undertaker::BuryTheUnborn(int& buried) const {
+int Undertaker::BuryTheUnborn() const {
   std::vector<ProcessId> unborn;
   std::set<pid_t> known;
   uint64_t since = std::numeric_limits<uint64_t>::max();
@@ -58,9 +56,12 @@ void Undertaker::BuryTheUnborn(int& buried) const {
     unborn.push_back(process.id);
     since = std::min(since, process.started);
   }
-  if (AnyUnknownMaps(header, since, [&known](pid_t pid) { return known.contains(pid); })) return;
+  if (unborn.empty() ||
+      AnyUnknownMaps(header, since, [&known](pid_t pid) { return known.contains(pid); })) {
+    return 0;
+  }
   for (const ProcessId id : unborn) Bury(id, Kind::kForked);
-  buried += static_cast<int>(unborn.size());
+  return static_cast<int>(unborn.size());
 }
 
 }  // namespace mp::internal

@@ -37,7 +37,7 @@ struct Undertaker {
   int BuryTheDead(Evidence evidence) const;
 
  private:
-  void BuryTheUnborn(int& buried) const;
+  int BuryTheUnborn() const;
 };
 
 }  // namespace mp::internal

@@ -62,8 +62,8 @@ std::optional<std::set<pid_t>> NumbersIn(const std::string& folder) {
 Answer HasEnded(pid_t pid) {
   const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   if (fd < 0) {
-    // EINVAL: it is the id of another process's thread now.
-    if (errno == ESRCH || errno == EINVAL) return Answer::kYes;
+    // EINVAL, and ENOENT on newer kernels: it is the id of another process's thread now.
+    if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return Answer::kYes;
     return kill(pid, 0) != 0 && errno == ESRCH ? Answer::kYes : Answer::kUnknown;
   }
   pollfd ended = {.fd = fd, .events = POLLIN, .revents = 0};
@@ -93,12 +93,9 @@ bool AllTasksExit(pid_t pid) {
   return NumbersIn(folder) == tasks;
 }
 
-// Whether `pid` maps the domain at its place.
-Answer Maps(pid_t pid, const DomainHeader& domain) {
-  errno = 0;
-  std::ifstream maps(absl::StrCat("/proc/", pid, "/maps"));
-  if (!maps) return errno == ENOENT || errno == ESRCH ? Answer::kNo : Answer::kUnknown;
-  // In order of addresses: `550000000000-560000000000 rw-s 00000000 00:01 1030 /memfd:...`
+// Whether a list of maps, in order of addresses, has the domain at its place:
+//   550000000000-560000000000 rw-s 00000000 00:01 1030 /memfd:mp-domain (deleted)
+Answer IsIn(std::ifstream& maps, const DomainHeader& domain) {
   for (std::string line; std::getline(maps, line);) {
     uint64_t begin = 0;
     const auto end = std::from_chars(line.data(), line.data() + line.size(), begin, 16);
@@ -112,8 +109,25 @@ Answer Maps(pid_t pid, const DomainHeader& domain) {
         fields.size() > kInode && absl::SimpleAtoi(fields[kInode], &inode) && inode == domain.inode;
     return same ? Answer::kYes : Answer::kNo;
   }
-  // Refused in the middle of it, or over.
   return maps.bad() ? Answer::kUnknown : Answer::kNo;
+}
+
+// Whether `pid` maps the domain. A task that has ended shows no maps, the main one, too,
+// when others run: so each is asked.
+Answer Maps(pid_t pid, const DomainHeader& domain) {
+  const std::string folder = absl::StrCat("/proc/", pid, "/task");
+  errno = 0;
+  const auto tasks = NumbersIn(folder);
+  auto is_gone = [] { return errno == ENOENT || errno == ESRCH; };
+  if (!tasks.has_value()) return is_gone() ? Answer::kNo : Answer::kUnknown;
+  for (const pid_t task : *tasks) {
+    errno = 0;
+    std::ifstream maps(absl::StrCat(folder, "/", task, "/maps"));
+    const Answer answer = maps ? IsIn(maps, domain) : is_gone() ? Answer::kNo : Answer::kUnknown;
+    if (answer != Answer::kNo) return answer;
+  }
+  // One that has ended since may have made another before.
+  return NumbersIn(folder) == tasks ? Answer::kNo : Answer::kUnknown;
 }
 
 }  // namespace

@@ -20,16 +20,14 @@
 #include "tests/mp/text_pipe.h"
 #include "tests/support/inherited.h"
 #include "tests/support/look.h"
+#include "tests/support/pause.h"
 
 namespace mp {
 namespace {
 
 using testing::Inherited;
+using testing::PauseForEver;
 using testing::TextPipe;
-
-void PauseForEver() {
-  for (;;) pause();
-}
 
 std::vector<pid_t> Threads(pid_t pid) {
   std::vector<pid_t> tids;

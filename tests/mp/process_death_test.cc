@@ -10,13 +10,12 @@
 #include "mp/or_die.h"
 #include "mp/process.h"
 #include "mp/process_info.h"
+#include "tests/support/pause.h"
 
 namespace mp {
 namespace {
 
-void PauseForEver() {
-  for (;;) pause();
-}
+using testing::PauseForEver;
 
 TEST(ProcessDeathTest, BeforeTheStartThereIsNobodyToWaitForOrToSignal) {
   const Process child({.name = "early"}, [] {});

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -16,17 +17,15 @@
 #include "tests/mp/text_pipe.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/pause.h"
 
 namespace mp {
 namespace {
 
 using testing::Gate;
 using testing::Inherited;
+using testing::PauseForEver;
 using testing::TextPipe;
-
-void PauseForEver() {
-  for (;;) pause();
-}
 
 TEST(ProcessInfoTest, TheMainProcessHasItsNameAndNoParent) {
   const ProcessInfo self = CurrentProcess();
@@ -160,6 +159,79 @@ TEST(ProcessInfoTest, ItsSentinelOutlivesTheProcessObjectThatIsClosed) {
   ASSERT_TRUE(child.Close().ok());
   EXPECT_TRUE(info.Join(absl::ZeroDuration()));
   EXPECT_FALSE(info.IsAlive());
+}
+
+const ProcessInfo* Find(const std::vector<ProcessInfo>& all, pid_t pid) {
+  for (const ProcessInfo& process : all) {
+    if (process.pid() == pid) return &process;
+  }
+  return nullptr;
+}
+
+TEST(ProcessInfoTest, AllProcessesAreTheWholeFamily) {
+  Inherited<pid_t> grandchild_pid;
+  Inherited<Gate> all_there;
+  Inherited<Gate> seen;
+  Process child({.name = "child"}, [&] {
+    Process grandchild({.name = "grandchild"}, [&] {
+      all_there->Open();
+      seen->Wait();
+    });
+    if (!grandchild.Start().ok()) return 1;
+    *grandchild_pid = grandchild.pid();
+    grandchild.Join();
+    return 0;
+  });
+  ASSERT_TRUE(child.Start().ok());
+  Process daemon({.name = "daemon", .daemon = true}, PauseForEver);
+  ASSERT_TRUE(daemon.Start().ok());
+  const pid_t copy = fork();  // of this process, without a Process
+  if (copy == 0) PauseForEver();
+  all_there->Wait();
+
+  std::vector<ProcessInfo> all;
+  // They have told their names when they run, which is soon.
+  auto told = [&](pid_t pid, const char* name) {
+    const ProcessInfo* process = Find(all, pid);
+    return process != nullptr && process->name() == name;
+  };
+  do {
+    all = AllProcesses();
+  } while (!told(child.pid(), "child") || !told(*grandchild_pid, "grandchild") ||
+           !told(daemon.pid(), "daemon") || !told(copy, "MainProcess"));
+  EXPECT_EQ(all.size(), 5u);
+  EXPECT_TRUE(told(getpid(), "MainProcess"));
+  EXPECT_TRUE(Find(all, daemon.pid())->daemon());
+  EXPECT_FALSE(Find(all, child.pid())->daemon());
+  for (const ProcessInfo& process : all) EXPECT_TRUE(process.IsAlive());
+
+  const ProcessInfo ends = *Find(all, *grandchild_pid);
+  seen->Open();
+  EXPECT_TRUE(ends.Join(absl::InfiniteDuration()));
+  child.Join();
+  daemon.Kill();
+  daemon.Join();
+  EXPECT_EQ(child.exitcode(), 0);
+  // Before anybody has waited for it.
+  kill(copy, SIGKILL);
+  while (Find(AllProcesses(), copy) != nullptr) {
+  }
+  EXPECT_EQ(waitpid(copy, nullptr, 0), copy);
+  EXPECT_EQ(AllProcesses().size(), 1u);
+}
+
+TEST(ProcessInfoTest, ALongNameIsCut) {
+  Inherited<Gate> seen;
+  Process child({.name = std::string(200, 'x')}, [&] { seen->Wait(); });
+  ASSERT_TRUE(child.Start().ok());
+  std::string name;
+  while (name != std::string(87, 'x')) {
+    const std::vector<ProcessInfo> all = AllProcesses();
+    const ProcessInfo* process = Find(all, child.pid());
+    if (process != nullptr) name = process->name();
+  }
+  seen->Open();
+  child.Join();
 }
 
 }  // namespace

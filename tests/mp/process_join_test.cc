@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,25 +16,29 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mp/process.h"
 #include "mp/process_info.h"
+#include "shared/domain.h"
+#include "shared/inspect.h"
+#include "shared/raw_value.h"
 #include "tests/mp/text_pipe.h"
+#include "tests/support/alarms.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
 #include "tests/support/look.h"
+#include "tests/support/pause.h"
 
 namespace mp {
 namespace {
 
+using testing::Alarms;
 using testing::Gate;
 using testing::Inherited;
+using testing::PauseForEver;
 using testing::TextPipe;
-
-void PauseForEver() {
-  for (;;) pause();
-}
 
 // Of the clock that timeouts go by.
 absl::Duration Now() {
@@ -110,41 +114,17 @@ constinit std::atomic<int> signals = 0;
 constinit std::atomic<int> say_at_signal = 0;
 constinit int say_to = -1;
 
-// SIGALRM each millisecond, with a handler that lets system calls end with EINTR.
-class Alarms {
- public:
-  Alarms() {
-    signals = 0;
-    struct sigaction action = {};
-    action.sa_handler = [](int) {
-      if (++signals == say_at_signal) [[maybe_unused]]
-        const ssize_t n = write(say_to, "!", 1);
-    };
-    sigaction(SIGALRM, &action, &saved_);
-    SetInterval(1000);
-  }
-  ~Alarms() {
-    SetInterval(0);
-    sigaction(SIGALRM, &saved_, nullptr);
-    say_at_signal = 0;
-  }
-  Alarms(const Alarms&) = delete;
-  Alarms& operator=(const Alarms&) = delete;
-
- private:
-  static void SetInterval(int microseconds) {
-    const itimerval interval = {{0, microseconds}, {0, microseconds}};
-    setitimer(ITIMER_REAL, &interval, nullptr);
-  }
-
-  struct sigaction saved_ = {};
-};
+void OnAlarm(int) {
+  if (++signals == say_at_signal) [[maybe_unused]]
+    const ssize_t n = write(say_to, "!", 1);
+}
 
 TEST(ProcessJoinTest, SignalsDoNotShortenATimeout) {
   Process child(&PauseForEver);
   ASSERT_TRUE(child.Start().ok());
+  signals = 0;
   {
-    const Alarms alarms;
+    const Alarms alarms(Alarms::kEachMillisecond, &OnAlarm);
     const absl::Duration start = Now();
     EXPECT_FALSE(child.Join(absl::Milliseconds(50)));
     EXPECT_GE(Now() - start, absl::Milliseconds(50));
@@ -159,10 +139,12 @@ TEST(ProcessJoinTest, SignalsDoNotEndAnUntimedWait) {
   Process child([&] { go_on.Read(1); });
   ASSERT_TRUE(child.Start().ok());
   say_to = go_on.writer();
+  signals = 0;
   say_at_signal = 5;
-  const Alarms alarms;
+  const Alarms alarms(Alarms::kEachMillisecond, &OnAlarm);
   child.Join();
   EXPECT_GE(signals, 5);
+  say_at_signal = 0;
   EXPECT_EQ(child.exitcode(), 0);
 }
 
@@ -268,6 +250,37 @@ TEST(ProcessJoinTest, AChildThatADebuggerHoldsHasNotEndedYet) {
   EXPECT_EQ(child.exitcode(), -SIGKILL);
   debugger.Join();
   EXPECT_EQ(debugger.exitcode(), 0);
+}
+
+TEST(ProcessJoinTest, WhatAChildLeavesComesBackWhenItIsJoined) {
+  const RawValue<int> first;  // this process has used the heap
+  const size_t before = Stats().in_use;
+  auto take = [] {
+    for (const size_t size : {1, 100, 10'000, 1'000'000}) {
+      if (!Domain::Current()->Allocate(size).ok()) _exit(1);
+    }
+  };
+  Process ends(take);
+  ASSERT_TRUE(ends.Start().ok());
+  ends.Join();
+  EXPECT_EQ(ends.exitcode(), 0);
+  EXPECT_EQ(Stats().in_use, before);
+
+  Process killed([&] {
+    take();
+    raise(SIGKILL);
+  });
+  ASSERT_TRUE(killed.Start().ok());
+  killed.Join();
+  EXPECT_EQ(killed.exitcode(), -SIGKILL);
+  EXPECT_EQ(Stats().in_use, before);
+
+  // Who asks whether it has ended waits for it too.
+  Process asked(take);
+  ASSERT_TRUE(asked.Start().ok());
+  while (asked.IsAlive()) sched_yield();
+  EXPECT_EQ(Stats().in_use, before);
+  EXPECT_EQ(Check(), absl::OkStatus());
 }
 
 }  // namespace

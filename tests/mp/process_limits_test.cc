@@ -2,12 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,24 +16,13 @@
 #include "mp/process.h"
 #include "mp/process_info.h"
 #include "tests/mp/text_pipe.h"
+#include "tests/support/let_fail.h"
 
 namespace mp {
 namespace {
 
+using testing::LetFail;
 using testing::TextPipe;
-
-// From now on, in this process, `call` fails.
-bool LetFail(unsigned int call, int error) {
-  sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned int>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
 
 // One type for every target here. The undefined-behaviour sanitizer opens a pipe to look at
 // an object of a type that is new to it, which without descriptors it cannot.

@@ -26,17 +26,15 @@
 #include "tests/mp/text_pipe.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/pause.h"
 
 namespace mp {
 namespace {
 
 using testing::Gate;
 using testing::Inherited;
+using testing::PauseForEver;
 using testing::TextPipe;
-
-void PauseForEver() {
-  for (;;) pause();
-}
 
 bool Readable(int fd) {
   pollfd poll_fd = {.fd = fd, .events = POLLIN, .revents = 0};

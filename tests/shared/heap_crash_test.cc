@@ -214,19 +214,21 @@ TEST(HeapCrashTest, SmallBlocksForAnObjectAreAllOrNothing) {
   }
 }
 
-TEST(HeapCrashTest, FreeOfSmallBlocksIsAllOrNothing) {
-  // Of Alice's block, which only the victim still has.
+// Of the block that `arrange` returns: Alice's, which only the victim still has.
+void SweepFree(const TestHeap& heap, const char* name,
+               const std::function<void*(const TestHeap&)>& arrange) {
   void* block = nullptr;
-  HeapCase free{.operate = [&block](Heap& heap) { heap.Free(block, kVictim); }};
-  const TestHeap heap({.size = 64 * kMiB, .commit_limit = 64 * kMiB});
-  auto run = [&](const char* name, const std::function<void*(const TestHeap&)>& arrange) {
-    free.name = name;
-    free.arrange = [&](const TestHeap& h) {
-      block = arrange(h);
-      free.freed = {block};
-    };
-    Sweep(heap, free);
+  HeapCase free{.name = name, .operate = [&block](Heap& h) { h.Free(block, kVictim); }};
+  free.arrange = [&](const TestHeap& h) {
+    block = arrange(h);
+    free.freed = {block};
   };
+  Sweep(heap, free);
+}
+
+TEST(HeapCrashTest, FreeOfSmallBlocksIsAllOrNothing) {
+  const TestHeap heap({.size = 64 * kMiB, .commit_limit = 64 * kMiB});
+  auto run = [&](const char* name, auto arrange) { SweepFree(heap, name, arrange); };
   run("free", [](const TestHeap& h) { return Many(h, kSmall, 3)[1]; });
   run("free in a full slab", [](const TestHeap& h) { return Many(h, kSmall, 2 * kInSlab)[3]; });
   run("free the only block", [](const TestHeap& h) { return Many(h, kSmall, 1)[0]; });
@@ -287,17 +289,8 @@ TEST(HeapCrashTest, AllocatingWhatIsKeptInPiecesIsAllOrNothing) {
 }
 
 TEST(HeapCrashTest, FreeOfLargeBlocksIsAllOrNothing) {
-  void* block = nullptr;
-  HeapCase free{.operate = [&block](Heap& heap) { heap.Free(block, kVictim); }};
   const TestHeap heap({.size = 64 * kMiB, .commit_limit = 64 * kMiB});
-  auto run = [&](const char* name, const std::function<void*(const TestHeap&)>& arrange) {
-    free.name = name;
-    free.arrange = [&](const TestHeap& h) {
-      block = arrange(h);
-      free.freed = {block};
-    };
-    Sweep(heap, free);
-  };
+  auto run = [&](const char* name, auto arrange) { SweepFree(heap, name, arrange); };
   run("free between blocks", [](const TestHeap& h) { return Many(h, kLarge, 3)[1]; });
   run("free between free ones", [](const TestHeap& h) {
     const std::vector<void*> blocks = Many(h, kLarge, 5);

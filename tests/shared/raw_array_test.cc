@@ -24,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
+#include "tests/shared/gives_back.h"
 #include "tests/support/peer.h"
 #include "tests/support/settings.h"
 
@@ -33,25 +34,13 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
+using testing::GivesBackTest;
 using ::testing::HasSubstr;
 using testing::kSanitized;
-using testing::ProcessPeer;
-using testing::ThreadPeer;
+using testing::PeerNames;
+using testing::Peers;
 
-// What a test makes it gives back.
-class RawArrayTest : public ::testing::Test {
- protected:
-  ~RawArrayTest() override {
-    EXPECT_EQ(Stats().in_use, before_);
-    EXPECT_EQ(Check(), absl::OkStatus());
-  }
-
- private:
-  const size_t before_ = [] {
-    (void)Domain::Get();
-    return Stats().in_use;
-  }();
-};
+class RawArrayTest : public GivesBackTest {};
 
 TEST_F(RawArrayTest, HandleIsOnePointer) {
   static_assert(sizeof(RawArray<double>) == sizeof(void*));
@@ -216,8 +205,7 @@ TEST_F(RawArrayTest, TheLastHandleGivesTheMemoryBack) {
 
 template <typename P>
 class RawArrayPeerTest : public ::testing::Test {};
-using Peers = ::testing::Types<ThreadPeer, ProcessPeer>;
-TYPED_TEST_SUITE(RawArrayPeerTest, Peers);
+TYPED_TEST_SUITE(RawArrayPeerTest, Peers, PeerNames);
 
 TYPED_TEST(RawArrayPeerTest, WhatOneWritesTheOtherReads) {
   const RawArray<int> array(1000);

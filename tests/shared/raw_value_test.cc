@@ -19,8 +19,8 @@
 namespace mp {
 namespace {
 
-using testing::ProcessPeer;
-using testing::ThreadPeer;
+using testing::PeerNames;
+using testing::Peers;
 
 struct Point {
   double x = 1;
@@ -100,8 +100,7 @@ TEST(RawValueTest, CreateMakesOne) {
 
 template <typename P>
 class RawValuePeerTest : public ::testing::Test {};
-using Peers = ::testing::Types<ThreadPeer, ProcessPeer>;
-TYPED_TEST_SUITE(RawValuePeerTest, Peers);
+TYPED_TEST_SUITE(RawValuePeerTest, Peers, PeerNames);
 
 TYPED_TEST(RawValuePeerTest, WhatOneWritesTheOtherReads) {
   const RawValue<Point> point;

@@ -31,7 +31,8 @@ using testing::BuryAllOthers;
 using testing::Child;
 using ::testing::Each;
 using ::testing::ElementsAre;
-using testing::ProcessPeer;
+using testing::PeerNames;
+using testing::Peers;
 using testing::ThreadPeer;
 
 using String = std::basic_string<char, std::char_traits<char>, Allocator<char>>;
@@ -42,8 +43,7 @@ constexpr char kLong[] = "a text that is too long for the string itself";
 
 template <typename P>
 class SharedPeerTest : public ::testing::Test {};
-using Peers = ::testing::Types<ThreadPeer, ProcessPeer>;
-TYPED_TEST_SUITE(SharedPeerTest, Peers);
+TYPED_TEST_SUITE(SharedPeerTest, Peers, PeerNames);
 
 TYPED_TEST(SharedPeerTest, BothGrowOneContainer) {
   const Lock lock;

@@ -23,12 +23,14 @@
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
+#include "tests/shared/gives_back.h"
 
 namespace mp {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::ElementsAre;
+using testing::GivesBackTest;
 using ::testing::HasSubstr;
 
 using String = std::basic_string<char, std::char_traits<char>, Allocator<char>>;
@@ -38,20 +40,7 @@ using Index = std::map<String, Words, std::less<>, Allocator<std::pair<const Str
 // Long enough to be on the heap.
 constexpr char kLong[] = "a text that is too long for the string itself";
 
-// What a test makes it gives back.
-class SharedTest : public ::testing::Test {
- protected:
-  ~SharedTest() override {
-    EXPECT_EQ(Stats().in_use, before_);
-    EXPECT_EQ(Check(), absl::OkStatus());
-  }
-
- private:
-  const size_t before_ = [] {
-    (void)Domain::Get();
-    return Stats().in_use;
-  }();
-};
+class SharedTest : public GivesBackTest {};
 
 struct Counted {
   explicit Counted(int value) : value(value) { ++alive; }

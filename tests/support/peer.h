@@ -4,7 +4,7 @@
 // holds for both is written once, as a test typed over them; the thread sanitizer can
 // judge the first, only the second is the real thing.
 //
-//   using Peers = ::testing::Types<ThreadPeer, ProcessPeer>;
+//   TYPED_TEST_SUITE(LockTest, Peers, PeerNames);
 //   ...
 //   TypeParam peer([&](auto& step) {
 //     lock.Acquire();
@@ -29,6 +29,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "tests/support/child.h"
@@ -132,6 +133,16 @@ class ThreadPeer {
   std::string step_;   // the last one it came to
   bool seen_ = false;  // the test knows that it stands there
   std::thread thread_;
+};
+
+using Peers = ::testing::Types<ThreadPeer, ProcessPeer>;
+
+class PeerNames {
+ public:
+  template <typename P>
+  static std::string GetName(int) {
+    return std::is_same_v<P, ThreadPeer> ? "Thread" : "Process";
+  }
 };
 
 }  // namespace mp::testing

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -18,6 +17,7 @@
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
 #if defined(__clang__)
@@ -34,6 +34,8 @@ using testing::ForkMortal;
 using testing::Gate;
 using testing::Inherited;
 using testing::KillAndReap;
+using testing::LockNames;
+using testing::Locks;
 using testing::RunCrashSweep;
 
 // What the lock guards, and how far the victim came.
@@ -86,7 +88,7 @@ class LockCrashTest : public ::testing::Test {
 
   CrashCase Case(const std::string& name) {
     CrashCase crash;
-    crash.name = (std::is_same_v<L, Lock> ? "Lock: " : "RLock: ") + name;
+    crash.name = std::string(LockNames::kName<L>) + ": " + name;
     crash.set_up = [this] { SetUpPoint(); };
     crash.prepare = [this] { TouchAll(); };
     crash.check = [this] { return Check(); };
@@ -108,15 +110,7 @@ class LockCrashTest : public ::testing::Test {
   Inherited<Gate> gate_;
 };
 
-using Locks = ::testing::Types<Lock, RLock>;
-class Names {
- public:
-  template <typename L>
-  static std::string GetName(int) {
-    return std::is_same_v<L, Lock> ? "Lock" : "RLock";
-  }
-};
-TYPED_TEST_SUITE(LockCrashTest, Locks, Names);
+TYPED_TEST_SUITE(LockCrashTest, Locks, LockNames);
 
 TYPED_TEST(LockCrashTest, NextHolderLearnsThatOwnerDied) {
   CrashCase crash = this->Case("acquire, change, release");

@@ -11,6 +11,7 @@
 #include "sync/lock.h"
 #include "sync/rlock.h"
 #include "tests/support/child.h"
+#include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
 #if defined(__clang__)
@@ -21,6 +22,8 @@ namespace mp {
 namespace {
 
 using testing::Child;
+using testing::LockNames;
+using testing::Locks;
 
 constexpr size_t kGivenBack = 2048;
 constexpr size_t kHeld = 2500;
@@ -52,8 +55,7 @@ void ExpectTheNewestBack(const std::vector<L>& locks) {
 
 template <typename L>
 class LockLimitsTest : public ::testing::Test {};
-using Locks = ::testing::Types<Lock, RLock>;
-TYPED_TEST_SUITE(LockLimitsTest, Locks);
+TYPED_TEST_SUITE(LockLimitsTest, Locks, LockNames);
 
 TYPED_TEST(LockLimitsTest, OfTheLocksOfADeadThreadTheNewest2048ComeBack) {
   const std::vector<TypeParam> locks = MakeLocks<TypeParam>(kHeld);

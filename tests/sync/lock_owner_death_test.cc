@@ -5,9 +5,7 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <string>
 #include <thread>
-#include <type_traits>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,6 +18,7 @@
 #include "tests/support/child.h"
 #include "tests/support/one_cpu.h"
 #include "tests/support/peer.h"
+#include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
 #if defined(__clang__)
@@ -30,21 +29,15 @@ namespace mp {
 namespace {
 
 using testing::Child;
+using testing::LockNames;
+using testing::Locks;
 using testing::OneCpu;
-using testing::ProcessPeer;
-using testing::ThreadPeer;
+using testing::PeerNames;
+using testing::Peers;
 
 template <typename L>
 class LockOwnerDeathTest : public ::testing::Test {};
-class Names {
- public:
-  template <typename L>
-  static std::string GetName(int) {
-    return std::is_same_v<L, Lock> ? "Lock" : "RLock";
-  }
-};
-using Locks = ::testing::Types<Lock, RLock>;
-TYPED_TEST_SUITE(LockOwnerDeathTest, Locks, Names);
+TYPED_TEST_SUITE(LockOwnerDeathTest, Locks, LockNames);
 
 // Somebody takes the lock and is killed with it.
 template <typename L>
@@ -350,14 +343,6 @@ TEST(RLockOwnerDeathTest, ADeathAtDepthThreeGivesLevelOne) {
 
 template <typename P>
 class LockTornDataTest : public ::testing::Test {};
-class PeerNames {
- public:
-  template <typename P>
-  static std::string GetName(int) {
-    return std::is_same_v<P, ThreadPeer> ? "Thread" : "Process";
-  }
-};
-using Peers = ::testing::Types<ThreadPeer, ProcessPeer>;
 TYPED_TEST_SUITE(LockTornDataTest, Peers, PeerNames);
 
 TYPED_TEST(LockTornDataTest, OneRepairsForAll) {

@@ -25,6 +25,7 @@
 #include "tests/support/child.h"
 #include "tests/support/peer.h"
 #include "tests/support/settings.h"
+#include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
 #if defined(__clang__)
@@ -36,6 +37,10 @@ namespace {
 
 using testing::Child;
 using testing::kSanitized;
+using testing::LockNames;
+using testing::Locks;
+using testing::PeerNames;
+using testing::Peers;
 using testing::ProcessPeer;
 using testing::ThreadPeer;
 
@@ -54,8 +59,7 @@ class Names {
  public:
   template <typename T>
   static std::string GetName(int) {
-    return std::string(std::is_same_v<typename T::Lock, Lock> ? "Lock" : "RLock") +
-           (std::is_same_v<typename T::Peer, ThreadPeer> ? "Thread" : "Process");
+    return LockNames::GetName<typename T::Lock>(0) + PeerNames::GetName<typename T::Peer>(0);
   }
 };
 using Pairs = ::testing::Types<With<Lock, ThreadPeer>, With<Lock, ProcessPeer>,
@@ -166,6 +170,41 @@ TYPED_TEST(LockProcessTest, TimeoutsAreNotShorterThanAsked) {
   EXPECT_EQ(peer.Finish(), 0);
   EXPECT_TRUE(lock.Acquire(absl::FromChrono(kTimeout)));
   lock.Release();
+}
+
+// A waiter looks after its lock now and then; that it looked is no reason to come back.
+TYPED_TEST(LockProcessTest, AWaitLastsAsLongAsTheHold) {
+  const typename TypeParam::Lock lock;
+  const RawValue<int> acquired(0);
+  lock.Acquire();
+  auto wait = [&](absl::Duration timeout) {
+    return [&, timeout](auto& step) {
+      step("before");
+      EXPECT_TRUE(lock.Acquire(timeout));
+      ++*acquired;
+      lock.Release();
+    };
+  };
+  typename TypeParam::Peer untimed(wait(absl::InfiniteDuration()));
+  typename TypeParam::Peer timed(wait(absl::Hours(1)));
+  for (typename TypeParam::Peer* peer : {&untimed, &timed}) {
+    ASSERT_TRUE(peer->RunTo("before"));
+    peer->Go();
+    ASSERT_TRUE(peer->WaitUntilAsleep());
+  }
+  // For several looks; this one ends by itself.
+  typename TypeParam::Peer impatient([&] {
+    constexpr auto kTimeout = std::chrono::milliseconds(200);
+    const auto start = SteadyClock::now();
+    EXPECT_FALSE(lock.Acquire(absl::FromChrono(kTimeout)));
+    EXPECT_GE(SteadyClock::now() - start, kTimeout);
+  });
+  EXPECT_EQ(impatient.Finish(), 0);
+  EXPECT_EQ(*acquired, 0);
+  lock.Release();
+  EXPECT_EQ(untimed.Finish(), 0);
+  EXPECT_EQ(timed.Finish(), 0);
+  EXPECT_EQ(*acquired, 2);
 }
 
 TYPED_TEST(LockProcessTest, AfterATimeoutTheLockIsAsBefore) {
@@ -284,14 +323,6 @@ TYPED_TEST(LockProcessTest, ManyLocksAreIndependent) {
 
 template <typename P>
 class RLockProcessTest : public ::testing::Test {};
-class PeerNames {
- public:
-  template <typename P>
-  static std::string GetName(int) {
-    return std::is_same_v<P, ThreadPeer> ? "Thread" : "Process";
-  }
-};
-using Peers = ::testing::Types<ThreadPeer, ProcessPeer>;
 TYPED_TEST_SUITE(RLockProcessTest, Peers, PeerNames);
 
 TYPED_TEST(RLockProcessTest, StaysTakenUntilTheLastLevel) {
@@ -343,14 +374,6 @@ TYPED_TEST(RLockProcessTest, ASleeperIsWokenByTheLastReleaseOnly) {
 
 template <typename L>
 class LockForkTest : public ::testing::Test {};
-class LockNames {
- public:
-  template <typename L>
-  static std::string GetName(int) {
-    return std::is_same_v<L, Lock> ? "Lock" : "RLock";
-  }
-};
-using Locks = ::testing::Types<Lock, RLock>;
 TYPED_TEST_SUITE(LockForkTest, Locks, LockNames);
 
 TYPED_TEST(LockForkTest, AChildHasTheHandleNeverTheHold) {

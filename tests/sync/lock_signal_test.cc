@@ -2,15 +2,15 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/time.h>
 
 #include <chrono>
-#include <type_traits>
 
 #include "absl/time/time.h"
 #include "sync/lock.h"
 #include "sync/rlock.h"
+#include "tests/support/alarms.h"
 #include "tests/support/child.h"
+#include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
 #if defined(__clang__)
@@ -20,34 +20,21 @@
 namespace mp {
 namespace {
 
+using testing::Alarms;
 using testing::Child;
-
-// In a child. The handler returns, and does not ask for what it interrupts to be
-// restarted.
-void HandleAlarms() {
-  struct sigaction action = {};
-  action.sa_handler = [](int) {};
-  sigaction(SIGALRM, &action, nullptr);
-}
+using testing::LockNames;
+using testing::Locks;
 
 template <typename T>
 class LockSignalTest : public ::testing::Test {};
 
-class Names {
- public:
-  template <typename T>
-  static const char* GetName(int) {
-    return std::is_same_v<T, Lock> ? "Lock" : "RLock";
-  }
-};
-using Locks = ::testing::Types<Lock, RLock>;
-TYPED_TEST_SUITE(LockSignalTest, Locks, Names);
+TYPED_TEST_SUITE(LockSignalTest, Locks, LockNames);
 
 TYPED_TEST(LockSignalTest, DoNotEndAnUntimedWait) {
   const TypeParam lock;
   lock.Acquire();
   Child waiter([&](auto& step) {
-    HandleAlarms();
+    const Alarms alarms(Alarms::kNever);
     step("before");
     lock.Acquire();
     step("acquired");
@@ -71,14 +58,10 @@ TYPED_TEST(LockSignalTest, DoNotShortenATimeout) {
   const TypeParam lock;
   lock.Acquire();
   Child waiter([&] {
-    HandleAlarms();
-    const itimerval each_ms = {{0, 1000}, {0, 1000}};
-    setitimer(ITIMER_REAL, &each_ms, nullptr);
+    const Alarms alarms;
     const Clock::time_point start = Clock::now();
-    EXPECT_FALSE(lock.Acquire(absl::Milliseconds(50)));
-    EXPECT_GE(Clock::now() - start, std::chrono::milliseconds(50));
-    const itimerval never = {};
-    setitimer(ITIMER_REAL, &never, nullptr);
+    EXPECT_FALSE(lock.Acquire(absl::Milliseconds(120)));
+    EXPECT_GE(Clock::now() - start, std::chrono::milliseconds(120));
   });
   EXPECT_EQ(waiter.Finish(), 0);
   lock.Release();

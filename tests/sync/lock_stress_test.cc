@@ -20,6 +20,7 @@
 #include "tests/support/bury.h"
 #include "tests/support/killer.h"
 #include "tests/support/settings.h"
+#include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
 #if defined(__clang__)
@@ -33,6 +34,8 @@ using testing::BuryAllOthers;
 using testing::KillerOptions;
 using testing::KillerReport;
 using testing::kSanitized;
+using testing::LockNames;
+using testing::Locks;
 using testing::RunKiller;
 using testing::Stress;
 using testing::Worker;
@@ -46,8 +49,7 @@ KillerOptions Options() {
 
 template <typename L>
 class LockStressTest : public ::testing::Test {};
-using Locks = ::testing::Types<Lock, RLock>;
-TYPED_TEST_SUITE(LockStressTest, Locks);
+TYPED_TEST_SUITE(LockStressTest, Locks, LockNames);
 
 TYPED_TEST(LockStressTest, CounterSurvivesRandomKills) {
   struct Counter {

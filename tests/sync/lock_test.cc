@@ -21,6 +21,7 @@
 #include "shared/inspect.h"
 #include "sync/lock_guard.h"
 #include "sync/rlock.h"
+#include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
 #if defined(__clang__)
@@ -29,6 +30,9 @@
 
 namespace mp {
 namespace {
+
+using testing::LockNames;
+using testing::Locks;
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
@@ -60,15 +64,7 @@ class LockTest : public ::testing::Test {
   using Options = typename OptionsOf<L>::Type;
 };
 
-class Names {
- public:
-  template <typename L>
-  static std::string GetName(int) {
-    return std::is_same_v<L, Lock> ? "Lock" : "RLock";
-  }
-};
-using Locks = ::testing::Types<Lock, RLock>;
-TYPED_TEST_SUITE(LockTest, Locks, Names);
+TYPED_TEST_SUITE(LockTest, Locks, LockNames);
 
 TYPED_TEST(LockTest, HandleIsOnePointer) {
   static_assert(sizeof(TypeParam) == sizeof(void*));
@@ -290,7 +286,7 @@ TYPED_TEST(LockTest, NoMemoryIsAStatusOrTheEndOfTheProcess) {
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
     EXPECT_THAT(status.message(), HasSubstr("MP_COMMIT_LIMIT"));
 
-    const std::string kind = Names::GetName<TypeParam>(0);
+    const std::string kind = LockNames::kName<TypeParam>;
     using Options = typename TestFixture::Options;
     EXPECT_DEATH(TypeParam(Options{.name = "jobs"}),
                  AllOf(HasSubstr("mp: " + kind + " \"jobs\": cannot be made"), HasSubstr("bytes"),

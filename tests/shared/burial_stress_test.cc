@@ -1,0 +1,122 @@
+// Processes fork, make, share and drop, end and are killed at random, and in the end
+// everything is as at the start.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "shared/allocator.h"
+#include "shared/domain.h"
+#include "shared/inspect.h"
+#include "shared/internal/process_table.h"
+#include "shared/internal/proof_of_death.h"
+#include "shared/raw_array.h"
+#include "shared/raw_value.h"
+#include "shared/shared.h"
+#include "tests/support/bury.h"
+#include "tests/support/killer.h"
+#include "tests/support/settings.h"
+
+namespace mp {
+namespace {
+
+using internal::Evidence;
+using Kind = internal::ProcessTable::Kind;
+using testing::KillerOptions;
+using testing::KillerReport;
+using testing::kSanitized;
+using testing::RunKiller;
+using testing::Stress;
+using testing::Worker;
+
+using Words = std::vector<int, Allocator<int>>;
+
+size_t Processes() {
+  const internal::ProcessTable& table = Domain::Current()->processes();
+  size_t count = 0;
+  for (auto entry = table.Next(0); entry.kind != Kind::kFree; entry = table.Next(entry.id)) {
+    ++count;
+  }
+  return count;
+}
+
+void UseAtRandom(std::mt19937_64& random) {
+  Domain& domain = *Domain::Current();
+  switch (random() % 4) {
+    case 0: {
+      const RawArray<int> array(random() % 3000);
+      break;
+    }
+    case 1: {
+      const Shared<Words> words(random() % 3000, 7);
+      words->resize(random() % 6000);
+      break;
+    }
+    case 2: {
+      Words words(random() % 3000);
+      words.resize(random() % 6000);
+      break;
+    }
+    default: {
+      const absl::StatusOr<void*> block = domain.Allocate(random() % 100'000);
+      if (!block.ok()) abort();
+      // One in ten is forgotten, for the burial.
+      if (random() % 10 != 0) domain.Free(*block);
+    }
+  }
+}
+
+void Work(Worker& worker) {
+  std::mt19937_64 random(worker.generation() * 1000 + static_cast<uint64_t>(worker.index()));
+  while (!worker.Stopping()) {
+    UseAtRandom(random);
+    if (random() % 8 == 0) {
+      const pid_t pid = fork();
+      if (pid == 0) {
+        for (uint64_t i = random() % 4; i > 0; --i) UseAtRandom(random);
+        if (random() % 4 == 0) raise(SIGKILL);
+        _exit(0);
+      }
+      if (pid > 0 && random() % 2 == 0) waitpid(pid, nullptr, 0);
+    }
+    if (random() % 16 == 0) Domain::Current()->BuryTheDead(Evidence::kQuick);
+    worker.Progress();
+  }
+}
+
+TEST(BurialStressTest, RandomKillsLeaveNothingBehind) {
+  Domain& domain = **Domain::Get();
+  domain.Free(*domain.Allocate(100));
+  const size_t before = Stats().in_use;
+  KillerOptions options;
+  options.workers = 16;
+  options.kills = Stress() ? 20'000 : kSanitized ? 50 : 500;
+  options.stops = 0.1;
+  options.longest_life = std::chrono::microseconds(1000);
+  const KillerReport report = RunKiller(Work, options);
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+
+  // Children of workers that were killed end by themselves.
+  while (Processes() > 1) {
+    domain.BuryTheDead(Evidence::kThorough);
+    std::this_thread::yield();
+  }
+  // Objects that were done when their maker died stay as long as the domain.
+  testing::BuryAllOthers();
+  EXPECT_EQ(Check(), absl::OkStatus());
+  EXPECT_EQ(Stats().in_use, before) << Stats().ToString();
+}
+
+}  // namespace
+}  // namespace mp

@@ -1,0 +1,318 @@
+// What the dead leave, and that it comes back.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "shared/allocator.h"
+#include "shared/domain.h"
+#include "shared/inspect.h"
+#include "shared/internal/process_table.h"
+#include "shared/internal/proof_of_death.h"
+#include "shared/raw_value.h"
+#include "shared/shared.h"
+#include "tests/support/child.h"
+#include "tests/support/fork.h"
+#include "tests/support/gate.h"
+#include "tests/support/inherited.h"
+#include "tests/support/let_fail.h"
+#include "tests/support/settings.h"
+
+namespace mp {
+namespace {
+
+using internal::Evidence;
+using internal::ProcessId;
+using Kind = internal::ProcessTable::Kind;
+using testing::Child;
+using testing::ForkMortal;
+using testing::Gate;
+using testing::Inherited;
+using testing::KillAndReap;
+using testing::kSanitized;
+
+class BurialTest : public ::testing::Test {
+ protected:
+  BurialTest() : domain_(**Domain::Get()) {
+    // What this process takes once.
+    domain_.Free(*domain_.Allocate(100));
+    domain_.BuryTheDead(Evidence::kThorough);
+    before_ = Stats().in_use;
+    EXPECT_EQ(Processes(), 1u);
+  }
+  ~BurialTest() override {
+    domain_.BuryTheDead(Evidence::kThorough);
+    EXPECT_EQ(Stats().in_use, before_) << Stats().ToString();
+    EXPECT_EQ(Processes(), 1u);
+    EXPECT_EQ(Check(), absl::OkStatus());
+  }
+
+  size_t Processes() {
+    size_t count = 0;
+    for (auto entry = table().Next(0); entry.kind != Kind::kFree; entry = table().Next(entry.id)) {
+      ++count;
+    }
+    return count;
+  }
+  internal::ProcessTable& table() { return domain_.processes(); }
+
+  Domain& domain_;
+  size_t before_;
+};
+
+void TakeMemory() {
+  Domain& domain = *Domain::Current();
+  for (const size_t size : {1, 100, 5000, 100'000}) {
+    if (!domain.Allocate(size).ok()) _exit(1);
+  }
+}
+
+TEST_F(BurialTest, MemoryOfWhoWasKilledComesBack) {
+  Child child([](auto& step) {
+    TakeMemory();
+    step("taken");
+  });
+  ASSERT_TRUE(child.RunTo("taken"));
+  EXPECT_GT(Stats().in_use, before_ + 100'000);
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kThorough), 0);
+  EXPECT_EQ(Processes(), 2u);
+  child.Kill();
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 1);
+  EXPECT_EQ(Stats().in_use, before_);
+}
+
+TEST_F(BurialTest, AnEndWithoutAKillIsADeathToo) {
+  const pid_t pid = ForkMortal([] { TakeMemory(); });
+  ASSERT_EQ(waitpid(pid, nullptr, 0), pid);
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 1);
+}
+
+TEST_F(BurialTest, WhoIsNotReapedIsBuried) {
+  const pid_t pid = ForkMortal([] { TakeMemory(); });
+  siginfo_t info;
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 1);
+  EXPECT_EQ(waitpid(pid, nullptr, 0), pid);
+}
+
+TEST_F(BurialTest, WhoIsStoppedKeepsWhatItHas) {
+  Inherited<void*> block;
+  Child child([&](auto& step) {
+    *block = *domain_.Allocate(100);
+    step("taken");
+    domain_.Free(*block);
+  });
+  ASSERT_TRUE(child.RunTo("taken"));
+  child.Stop();
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kThorough), 0);
+  EXPECT_EQ(domain_.heap().Find(*block).address, *block);
+  child.Continue();
+  EXPECT_EQ(child.Finish(), 0);
+}
+
+TEST_F(BurialTest, WhoCalledExecveHasLeft) {
+  const pid_t pid = ForkMortal([] {
+    TakeMemory();
+    execl("/bin/sleep", "sleep", "1000", nullptr);
+    _exit(1);
+  });
+  while (domain_.BuryTheDead(Evidence::kThorough) == 0) std::this_thread::yield();
+  EXPECT_EQ(Stats().in_use, before_);
+  KillAndReap(pid);
+}
+
+// The blocks of an object are the object's, whoever added them.
+TEST_F(BurialTest, WhatTheDeadAddedToAnObjectStays) {
+  using Words = std::vector<int, Allocator<int>>;
+  const Shared<Words> words;
+  Child child([&](auto& step) {
+    words->assign(10'000, 7);
+    TakeMemory();
+    step("added");
+  });
+  ASSERT_TRUE(child.RunTo("added"));
+  child.Kill();
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 1);
+  EXPECT_EQ(words->size(), 10'000u);
+  EXPECT_EQ(words->back(), 7);
+}
+
+TEST_F(BurialTest, GrandchildrenAreBuriedByWhoeverIsLeft) {
+  Inherited<pid_t> grandchild;
+  Inherited<Gate> gone;
+  Child child([&](auto& step) {
+    TakeMemory();
+    const pid_t pid = fork();
+    if (pid == 0) {
+      TakeMemory();
+      gone->Wait();
+      _exit(0);
+    }
+    *grandchild = pid;
+    step("forked");
+  });
+  ASSERT_TRUE(child.RunTo("forked"));
+  EXPECT_EQ(Processes(), 3u);
+  child.Kill();
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kThorough), 1);
+  EXPECT_EQ(Processes(), 2u);
+  gone->Open();
+  // Nobody here can wait for it.
+  while (domain_.BuryTheDead(Evidence::kThorough) == 0) std::this_thread::yield();
+}
+
+TEST_F(BurialTest, BuryingTwiceIsBuryingOnce) {
+  Child child([](auto& step) {
+    TakeMemory();
+    step("taken");
+  });
+  ASSERT_TRUE(child.RunTo("taken"));
+  const auto id = [&] {
+    for (auto entry = table().Next(0);; entry = table().Next(entry.id)) {
+      if (entry.pid == child.pid()) return entry.id;
+    }
+  }();
+  child.Kill();
+  std::vector<std::thread> undertakers;
+  for (int i = 0; i < 4; ++i) undertakers.emplace_back([&] { domain_.Bury(id); });
+  for (std::thread& undertaker : undertakers) undertaker.join();
+  EXPECT_EQ(table().Find(id).kind, Kind::kFree);
+  EXPECT_EQ(Stats().in_use, before_);
+  domain_.Bury(id);  // of a slot that may be another's by now
+}
+
+TEST_F(BurialTest, AThousandForksLeaveNoTrace) {
+  const size_t committed = Stats().committed;
+  for (int i = 0; i < (kSanitized ? 200 : 2000); ++i) {
+    const pid_t pid = ForkMortal([] { TakeMemory(); });
+    ASSERT_EQ(waitpid(pid, nullptr, 0), pid);
+  }
+  // Slots are short from time to time, and then the dead are buried, although nobody asks.
+  EXPECT_LE(Processes(), 64u);
+  domain_.BuryTheDead(Evidence::kQuick);
+  EXPECT_LE(Stats().committed, committed + (8 << 20));
+}
+
+TEST_F(BurialTest, WhoIsShortOfMemoryBuriesTheDead) {
+  const pid_t pid = ForkMortal([] { TakeMemory(); });
+  ASSERT_EQ(waitpid(pid, nullptr, 0), pid);
+  EXPECT_EQ(Processes(), 2u);
+  EXPECT_FALSE(domain_.Allocate(size_t{1} << 46).ok());  // no domain has so much
+  EXPECT_EQ(Processes(), 1u);
+  EXPECT_EQ(Stats().in_use, before_);
+}
+
+// As _Fork(2) of newer C libraries does it: without the fork handlers.
+pid_t ForkWithoutHandlers() {
+  return static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+}
+
+TEST_F(BurialTest, ACopyThatForkDidNotMakeIsEndedAtItsFirstUse) {
+  auto copy = [](const std::function<void()>& use) {
+    const pid_t pid = ForkWithoutHandlers();
+    if (pid == 0) {
+      use();
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    if (WIFSIGNALED(status)) raise(WTERMSIG(status));
+    _exit(0);
+  };
+  constexpr char kWords[] = "nobody knows of it: use fork";
+  EXPECT_DEATH(copy([] { (void)Domain::Current()->Allocate(1); }), kWords);
+  EXPECT_DEATH(copy([] { const RawValue<int> value; }), kWords);
+  EXPECT_DEATH(copy([] { fork(); }), kWords);
+  // One that does not use what it inherited is nobody's business.
+  EXPECT_EXIT(copy([] {}), ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(BurialTest, AForkThatFailsTakesNoSlot) {
+  Child child([&] {
+    const size_t processes = Processes();
+    ASSERT_TRUE(testing::LetFail(SYS_clone, EAGAIN));
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(fork(), -1);
+      EXPECT_EQ(errno, EAGAIN);
+    }
+    EXPECT_EQ(Processes(), processes);
+    EXPECT_EQ(Domain::LastForked(), 0u);
+  });
+  EXPECT_EQ(child.Finish(), 0);
+}
+
+TEST_F(BurialTest, AForkLeavesErrnoAlone) {
+  errno = ENOTTY;
+  const pid_t pid = fork();
+  if (pid == 0) _exit(errno == ENOTTY ? 0 : 1);
+  EXPECT_EQ(errno, ENOTTY);
+  int status = 0;
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(BurialTest, WhoFoundNoSlotTakesOneWhenThereIs) {
+  Child child([&] {
+    const ProcessId self = domain_.ThisProcess().identity();
+    std::vector<ProcessId> all;
+    for (;;) {
+      const absl::StatusOr<ProcessId> id = table().ClaimForChild(self);
+      if (id.ok()) {
+        all.push_back(*id);
+      } else if (!table().Grow().ok()) {
+        break;
+      }
+    }
+    Inherited<Gate> room;
+    const pid_t pid = fork();
+    if (pid == 0) {
+      room->Wait();
+      TakeMemory();
+      const auto entry = table().Find(domain_.ThisProcess().identity());
+      _exit(entry.kind == Kind::kLive && entry.pid == getpid() ? 0 : 1);
+    }
+    EXPECT_EQ(Domain::LastForked(), 0u);
+    table().ChildNotForked(all.back());
+    room->Open();
+    int status = -1;
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+    EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 1);
+    for (const ProcessId id : all) table().ChildNotForked(id);
+  });
+  EXPECT_EQ(child.Finish(), 0);
+}
+
+TEST_F(BurialTest, ForksOfManyThreadsAreAllKnown) {
+  constexpr int kThreads = 4;
+  constexpr int kForks = kSanitized ? 10 : 50;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < kForks; ++n) {
+        const pid_t pid = ForkMortal([] { TakeMemory(); });
+        const ProcessId id = Domain::LastForked();
+        EXPECT_NE(id, 0u);
+        ASSERT_EQ(waitpid(pid, nullptr, 0), pid);
+        EXPECT_EQ(table().Find(id).pid, pid);
+        domain_.Bury(id);
+        EXPECT_NE(table().Find(id).kind, Kind::kLive);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace mp

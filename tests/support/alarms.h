@@ -1,0 +1,45 @@
+// tests/support/alarms.h
+//
+// Alarms: while it lives, SIGALRM comes again and again, with a handler that returns and
+// does not ask for what it interrupted to be restarted: system calls end with EINTR.
+
+#ifndef MP_TESTS_SUPPORT_ALARMS_H_
+#define MP_TESTS_SUPPORT_ALARMS_H_
+
+#include <signal.h>
+#include <sys/time.h>
+
+namespace mp::testing {
+
+class Alarms {
+ public:
+  static constexpr int kEachMillisecond = 1000;
+  static constexpr int kNever = 0;  // the test sends them
+
+  // `handler` may only do what is safe in a signal handler.
+  explicit Alarms(
+      int microseconds = kEachMillisecond, void (*handler)(int) = [](int) {}) {
+    struct sigaction action = {};
+    action.sa_handler = handler;
+    sigaction(SIGALRM, &action, &saved_);
+    SetInterval(microseconds);
+  }
+  ~Alarms() {
+    SetInterval(kNever);
+    sigaction(SIGALRM, &saved_, nullptr);
+  }
+  Alarms(const Alarms&) = delete;
+  Alarms& operator=(const Alarms&) = delete;
+
+ private:
+  static void SetInterval(int microseconds) {
+    const itimerval interval = {{0, microseconds}, {0, microseconds}};
+    setitimer(ITIMER_REAL, &interval, nullptr);
+  }
+
+  struct sigaction saved_ = {};
+};
+
+}  // namespace mp::testing
+
+#endif  // MP_TESTS_SUPPORT_ALARMS_H_
