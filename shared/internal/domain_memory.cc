@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/base/attributes.h"
+
 namespace mp::internal {
 namespace {
 
@@ -15,8 +17,9 @@ constexpr size_t kWord = sizeof(uint64_t);
 // Volatile, not atomic: each is one load, none passes another, and what is read may be
 // anything, the plain data of another thread too. The thread sanitizer would call that a
 // race, and rightly: whoever calls this checks what it got.
-[[gnu::noinline, gnu::no_sanitize("thread")]] void CopyChanging(const std::byte* from,
-                                                                std::byte* to, size_t size) {
+ABSL_ATTRIBUTE_NOINLINE ABSL_ATTRIBUTE_NO_SANITIZE_THREAD void CopyChanging(const std::byte* from,
+                                                                            std::byte* to,
+                                                                            size_t size) {
   if (reinterpret_cast<uintptr_t>(from) % kWord == 0 &&
       reinterpret_cast<uintptr_t>(to) % kWord == 0) {
     for (; size >= kWord; from += kWord, to += kWord, size -= kWord) {

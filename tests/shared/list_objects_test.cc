@@ -199,8 +199,8 @@ class Lasting {
 
 TEST(ListObjectsTest, MissesNothingThatStaysWhileOthersWork) {
   const Lasting lasting;
-  Child child([] { Churn(3000 / kSlowness); });
-  std::thread thread([] { Churn(1000 / kSlowness); });
+  Child child([] { Churn(1000 / kSlowness); });
+  std::thread thread([] { Churn(500 / kSlowness); });
   int looks = 0;
   do {
     lasting.ExpectListed();
