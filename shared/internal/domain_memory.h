@@ -10,7 +10,12 @@
 // through the file. Nor is there then an address that has to be free, or a memory limit at
 // which a look ends in a SIGBUS.
 //
-// Others may write meanwhile. An aligned word is read as a whole, words in rising order.
+// In a process of the family the domain is read where it is mapped, since the program may have
+// closed the descriptor. Where a page loses its memory between a look at what is in use and
+// the look at that, it gets some again, till its next user.
+//
+// Others may write meanwhile. Through a map an aligned word is read as a whole, words in rising
+// order. pread(2) promises neither; a torn word is one more that may not be believed.
 
 #ifndef MP_SHARED_INTERNAL_DOMAIN_MEMORY_H_
 #define MP_SHARED_INTERNAL_DOMAIN_MEMORY_H_

@@ -63,8 +63,8 @@ TEST(ListObjectsTest, TellsOfAnObjectFromItsMakingToItsEnd) {
     EXPECT_EQ(found[0].maker_pid, getpid());
     EXPECT_EQ(found[0].maker, (*Domain::Get())->ThisProcess().identity());
     EXPECT_EQ(found[0].handles, 1u);
-    const auto copy = value;
-    EXPECT_EQ(Named("count")[0].handles, 2u);
+    const std::vector<RawValue<int>> copies(3, value);
+    EXPECT_EQ(Named("count")[0].handles, 4u);
   }
   EXPECT_TRUE(Named("count").empty());
 }
