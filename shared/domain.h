@@ -45,6 +45,10 @@
 
 namespace mp {
 
+namespace internal {
+class SnapshotMaker;
+}
+
 // In bytes; 0: the environment variable, or else the default.
 struct DomainOptions {
   // Address space. Default 64 GiB; at least 2 MiB, at most 340 GiB. Capped by
@@ -134,6 +138,7 @@ class Domain {
 
  private:
   friend struct DomainForkHandlers;
+  friend class internal::SnapshotMaker;  // has a copy of it
 
   Domain() = default;
 

@@ -126,6 +126,9 @@ class Heap {
   // first broken invariant.
   absl::Status Check();
 
+  // For who has a copy of these bytes; see PageHeap::Place.
+  internal::PageHeap::Place GetPlace() const { return pages_.GetPlace(); }
+
   // For a child of fork: its thread chooses an arena of its own.
   static void ForgetThreadArenaInChild();
 

@@ -3,13 +3,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "shared/domain.h"
 #include "shared/heap.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/domain_memory.h"
 #include "shared/internal/object.h"
+#include "shared/internal/proof_of_death.h"
+#include "shared/internal/snapshot.h"
+#include "shared/object_info.h"
 #include "shared/owner.h"
 
 namespace mp {
@@ -96,6 +101,13 @@ absl::Status Check() {
     if (owners.ok()) owners = CheckOwner(*domain, block);
   });
   return owners;
+}
+
+std::vector<ObjectInfo> ListObjects() {
+  const Domain* domain = Domain::Current();
+  if (domain == nullptr) return {};
+  const auto memory = internal::DomainMemory::At(domain, domain->header());
+  return internal::TakeSnapshot(memory, internal::Evidence::kQuick).objects;
 }
 
 }  // namespace mp

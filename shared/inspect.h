@@ -2,6 +2,9 @@
 //
 //   std::cerr << mp::Stats().ToString();
 //   EXPECT_THAT(mp::Check(), IsOk());
+//   for (const mp::ObjectInfo& object : mp::ListObjects()) std::cerr << object.name << '\n';
+//
+// From outside, without a change to the program: bazel run //mp:mpls -- PID.
 //
 // A process without a domain has an empty one, and does not make one by asking.
 //
@@ -12,7 +15,8 @@
 // Signals:  not in a signal handler.
 // Errors:   Check() returns kInternal, which names the first broken invariant; after that no
 //           object of the domain is to be relied on.
-// Cost:     a look at every block, which holds up others that allocate or free.
+// Cost:     a look at every block. Check() and Stats() hold up others that allocate or free;
+//           ListObjects() takes no lock and holds up nobody.
 
 #ifndef MP_SHARED_INSPECT_H_
 #define MP_SHARED_INSPECT_H_
@@ -20,8 +24,10 @@
 #include <cstddef>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "shared/object_info.h"  // IWYU pragma: export
 
 namespace mp {
 
@@ -46,6 +52,11 @@ DomainStats Stats();
 
 // The header, the heap and the owners of all blocks.
 absl::Status Check();
+
+// The directory: the objects of all processes, in order of address. One that is there all
+// the time is in it, whatever others do meanwhile. Does not wait for a lock, so it also
+// answers when everybody hangs.
+std::vector<ObjectInfo> ListObjects();
 
 }  // namespace mp
 

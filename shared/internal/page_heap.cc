@@ -385,6 +385,20 @@ bool PageHeap::ForEachSpan(absl::FunctionRef<void(const Span&)> visit, const tim
   return true;
 }
 
+PageHeap::Place PageHeap::GetPlace() const {
+  return {reinterpret_cast<uint64_t>(table_),
+          reinterpret_cast<uint64_t>(pages_),
+          page_count_,
+          committed_.load(std::memory_order_relaxed),
+          limit_,
+          high_water_.load(std::memory_order_relaxed)};
+}
+
+PageHeap::Span PageHeap::SpanAt(uint32_t page, uint64_t tag, uint64_t link) {
+  const Kind kind = IsUsed(tag) || KindOf(tag) == Kind::kFree ? KindOf(tag) : Kind::kNone;
+  return {page, ValueOf(tag), kind, Owner::FromWord(link)};
+}
+
 PageHeap::Totals PageHeap::GetTotals() {
   Journal::Section section(journal_);
   return {page_count_ - 1, section.Get(committed_), limit_, section.Get(free_committed_),

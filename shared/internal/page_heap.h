@@ -113,6 +113,21 @@ class PageHeap {
   // Each used span and slab, in order of address, under the lock. False: as Free().
   bool ForEachSpan(absl::FunctionRef<void(const Span&)> visit, const timespec* deadline = nullptr);
   Totals GetTotals();
+
+  // Without the lock, for who has a copy of these bytes: what they say, which nobody has
+  // checked.
+  struct Place {
+    uint64_t table;  // address of entry 0
+    uint64_t pages;  // address of page 0
+    uint64_t page_count;
+    uint64_t committed;   // pages, as in Totals
+    uint64_t limit;       // pages
+    uint64_t high_water;  // no entry from here on was ever written, but those of one free span
+  };
+  Place GetPlace() const;
+  // What an entry says; kNone and kInside: no span starts there.
+  static Span SpanAt(uint32_t page, uint64_t tag, uint64_t link);
+
   // The first broken invariant. Takes the lock.
   absl::Status Check();
 

@@ -219,14 +219,13 @@ void ProcessTable::ReleaseActed(ProcessId id) {
   }
 }
 
-ProcessTable::Entry ProcessTable::Find(ProcessId id) const {
-  uint64_t state;
-  if (!Load(id, state) || KindOf(state) == Kind::kFree) return {};
-  const Slot& slot = slots_[IndexOf(id)];
+ProcessTable::Entry ProcessTable::Read(uint32_t index, const Slot& slot) {
+  const uint64_t state = slot.state.load(std::memory_order_acquire);
+  if (KindOf(state) == Kind::kFree) return {};
   const bool told = KindOf(state) == Kind::kLive || KindOf(state) == Kind::kDead;
   // Acquire: all of it is read before the state is looked at again.
   const uint64_t process = told ? slot.process.load(std::memory_order_acquire) : 0;
-  Entry entry{.id = id,
+  Entry entry{.id = Id(index, state),
               .parent = slot.parent.load(std::memory_order_acquire),
               .kind = KindOf(state),
               .pid = static_cast<pid_t>(process & 0xffffffff),
@@ -240,9 +239,16 @@ ProcessTable::Entry ProcessTable::Find(ProcessId id) const {
     const auto* text = reinterpret_cast<const char*>(words);
     entry.name.assign(text, strnlen(text, sizeof(words)));
   }
+  return entry;
+}
+
+ProcessTable::Entry ProcessTable::Find(ProcessId id) const {
+  uint64_t state;
+  if (!Load(id, state) || KindOf(state) == Kind::kFree) return {};
+  const Entry entry = Read(IndexOf(id), slots_[IndexOf(id)]);
   // What was read is of this process if the slot is still its own.
   uint64_t now;
-  if (!Load(id, now) || KindOf(now) != KindOf(state)) return Find(id);
+  if (!Load(id, now) || KindOf(now) != entry.kind || entry.id != id) return Find(id);
   return entry;
 }
 

@@ -145,6 +145,9 @@ class ProcessTable {
   // Those that are not FREE, in order of their slots: from `after` on, 0 at first. Kind kFree
   // at the end.
   Entry Next(ProcessId after) const;
+  // The process of a slot, or of a copy of one; of one process only if the slot's state is
+  // the same afterwards.
+  static Entry Read(uint32_t index, const Slot& slot);
   // Whether a process of this id may still be there, or its remains.
   bool Knows(ProcessId id) const;
 
@@ -155,6 +158,18 @@ class ProcessTable {
   absl::Status Check() const;
 
   uint32_t slot_count() const { return static_cast<uint32_t>(slot_count_); }
+
+  // For who has a copy of the table's bytes: what they say, which nobody has checked.
+  struct Place {
+    uint64_t slots;  // their address
+    uint64_t slot_count;
+    uint64_t committed;
+  };
+  Place GetPlace() const {
+    return {reinterpret_cast<uint64_t>(slots_), slot_count_,
+            committed_.load(std::memory_order_acquire)};
+  }
+
   // Bytes that have memory.
   size_t CommittedBytes() const {
     return committed_.load(std::memory_order_relaxed) * sizeof(Slot);

@@ -44,6 +44,12 @@ void Slab::Format(uint32_t arena_index, Use slab_use, uint32_t class_index) {
   }
 }
 
+bool Slab::HeaderIsWhole() const {
+  return size_class < kSizeClassCount && static_cast<uint32_t>(use) < kUseCount &&
+         size == SizeOfClass(size_class) && count == BlockCount(size_class) &&
+         first == FirstBlock(count, size_class);
+}
+
 uint32_t Slab::IndexOf(const void* block) const {
   const auto offset = static_cast<uint64_t>(static_cast<const std::byte*>(block) -
                                             reinterpret_cast<const std::byte*>(this));
@@ -73,11 +79,7 @@ absl::Status Slab::Check(const Journal::Section& section) const {
                                             absl::Hex(reinterpret_cast<uintptr_t>(this)), " of ",
                                             size, "-byte blocks: ", what));
   };
-  if (size_class >= kSizeClassCount || static_cast<uint32_t>(use) >= kUseCount ||
-      size != SizeOfClass(size_class) || count != BlockCount(size_class) ||
-      first != FirstBlock(count, size_class)) {
-    return broken("its header is overwritten");
-  }
+  if (!HeaderIsWhole()) return broken("its header is overwritten");
   const uint64_t now = section.Get(state);
   uint32_t in_use = 0;
   for (uint32_t i = 0; i < count; ++i) {

@@ -60,6 +60,8 @@ struct Slab {
   void* BlockAt(uint32_t index) {
     return reinterpret_cast<std::byte*>(this) + first + index * size;
   }
+  // Whether the constant fields fit each other, as Format() makes them.
+  bool HeaderIsWhole() const;
   // kNoBlock: no block starts there.
   uint32_t IndexOf(const void* block) const;
 
