@@ -7,9 +7,9 @@
 //           an atomic, Shared<std::atomic<int>>.
 // Death:    a value of up to 8 bytes is written whole or not at all; a larger one may be
 //           left half-written. It lives as a Shared does.
-// Fork:     a child has what its parent has.
+// Fork:     a child has what its parent has. It lives as long as a Shared<T>.
 // Misuse:   writing in one process while another reads or writes is a data race.
-// Cost:     40 bytes and the value, in the domain. Access is a load.
+// Cost:     56 bytes and the value, in the domain. Access is a load.
 
 #ifndef MP_SHARED_RAW_VALUE_H_
 #define MP_SHARED_RAW_VALUE_H_

@@ -13,14 +13,14 @@
 //   });
 //
 // Ordering: none of its own; what must not be done at once is done under a lock.
-// Death:    the object stays as it was left. It lives until the process that made it
-//           drops its last handle, or, when that died, as long as the domain. Reset()
-//           builds it anew without looking at what a dead process left half-done; to
-//           drop the last handle without that runs ~T on it.
-// Fork:     a child has what its parent has: the maker keeps a handle until it has joined
-//           the processes that use the object.
+// Death:    the object stays as it was left. Reset() builds it anew without looking at
+//           what a dead process left half-done; to drop the last handle without that runs
+//           ~T on it. When its maker is killed it stays as long as the domain.
+// Fork:     a child has what its parent has. The object lives until the process that made
+//           it has dropped its last handle, and the children that may have inherited one
+//           are gone; ~T runs in the maker, when it has learned of that.
 // Misuse:   the object's own.
-// Cost:     56 bytes and the object, in the domain. Access is a load.
+// Cost:     72 bytes and the object, in the domain. Access is a load.
 //
 // What it holds (as a member, in a container) must have its memory in the domain too:
 // containers with mp::Allocator, and handles; no plain pointers out of it. In a tree, a

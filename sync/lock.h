@@ -15,8 +15,9 @@
 //           every later holder, until one calls MarkConsistent(). The end of the
 //           holding thread, and execve(), count as a death.
 //           A lock that is held when its last handle goes stays as long as the domain.
-// Fork:     a child has the handle, never the hold; the maker keeps a handle until it has
-//           joined the processes that use the lock.
+// Fork:     a child has the handle, never the hold. The lock lives until the process that
+//           made it has dropped its last handle, and the children that may have inherited
+//           one are gone.
 // Signals:  not in a signal handler.
 // Misuse:   a second Acquire() by the holder, a Release() by anybody else: this process
 //           ends, with one line that names the lock and its holder. Use RLock, or

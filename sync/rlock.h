@@ -9,8 +9,8 @@
 // Death:    as for Lock: the next Acquire() succeeds, at level one, and owner_died() tells
 //           until MarkConsistent().
 //           A lock that is held when its last handle goes stays as long as the domain.
-// Fork:     a child has the handle, never the hold, at whatever level its parent held it; the
-//           maker keeps a handle until it has joined the processes that use the lock.
+// Fork:     a child has the handle, never the hold, at whatever level its parent held it.
+//           It lives as long as a Lock.
 // Signals:  not in a signal handler.
 // Misuse:   a Release() by anybody but the holder: this process ends, with one line that
 //           names the lock and its holder.

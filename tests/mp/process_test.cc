@@ -23,6 +23,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "mp/process_info.h"
+#include "shared/raw_value.h"
+#include "sync/lock.h"
+#include "sync/lock_guard.h"
 #include "tests/mp/text_pipe.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
@@ -491,6 +494,28 @@ TEST(ProcessTest, AChildHasOneDescriptorMoreHoweverDeepTheFamilyIs) {
   ASSERT_TRUE(child.Start().ok());
   child.Join();
   EXPECT_EQ(child.exitcode(), here + 1);
+}
+
+// As in Python: what a child has got is there, whoever else has dropped it.
+TEST(ProcessTest, AnArgumentMayBeTheChildsAlone) {
+  const RawValue<int> sum(0);
+  auto add = [](const Lock& lock, const RawValue<int>& value, const RawValue<int>& sum) {
+    for (int i = 0; i < 100; ++i) {
+      const LockGuard guard(lock);
+      *sum += *value;
+    }
+  };
+  for (int i = 0; i < 10; ++i) {
+    Process child(add, Lock(), RawValue<int>(1), sum);
+    ASSERT_TRUE(child.Start().ok());
+    // Whose place would it be?
+    const Lock lock;
+    const RawValue<int> value(1'000'000);
+    lock.Acquire();
+    child.Join();
+    lock.Release();
+  }
+  EXPECT_EQ(*sum, 1000);
 }
 
 }  // namespace

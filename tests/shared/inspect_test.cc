@@ -19,6 +19,7 @@
 #include "shared/raw_array.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
+#include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/settings.h"
 
@@ -178,6 +179,7 @@ TEST(InspectTest, LooksWhileOthersWork) {
   thread.join();
   EXPECT_EQ(child.Finish(), 0);
   EXPECT_GT(looks, 0);
+  testing::Settle();  // what the child inherited
   EXPECT_EQ(Stats().in_use, 0u);
 }
 
