@@ -22,6 +22,7 @@
 #include "shared/internal/proof_of_death.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
+#include "tests/shared/heap_locks.h"
 #include "tests/support/child.h"
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
@@ -211,6 +212,31 @@ TEST_F(BurialTest, WhoIsShortOfMemoryBuriesTheDead) {
   EXPECT_FALSE(domain_.Allocate(size_t{1} << 46).ok());  // no domain has so much
   EXPECT_EQ(Processes(), 1u);
   EXPECT_EQ(Stats().in_use, before_);
+}
+
+// It may be stopped with all locks of the heap: who forks, joins and buries goes on, and
+// what waits for it comes back later.
+TEST_F(BurialTest, WhoIsStoppedInsideTheHeapHoldsUpNobody) {
+  Child dead([](auto& step) {
+    TakeMemory();
+    step("taken");
+  });
+  ASSERT_TRUE(dead.RunTo("taken"));
+  Child holder([](auto& step) {
+    const testing::HeapLocks locks;
+    step("inside");
+  });
+  ASSERT_TRUE(holder.RunTo("inside"));
+  holder.Stop();
+  dead.Kill();
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 0);
+  EXPECT_EQ(Processes(), 3u);
+  const pid_t pid = ForkMortal([] {});
+  ASSERT_EQ(waitpid(pid, nullptr, 0), pid);
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 1);  // it had nothing
+  holder.Continue();
+  EXPECT_EQ(holder.Finish(), 0);
+  EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 2);
 }
 
 // As _Fork(2) of newer C libraries does it: without the fork handlers.
