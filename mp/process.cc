@@ -134,13 +134,22 @@ absl::Status Process::Start() {
   internal::FlushOutput();
   const pid_t pid = fork();
   if (pid == 0) {
+    // Nobody would know of it: Start() fails.
+    if (!Domain::HasSlot()) _exit(0);
     // Taken out of this object, which the target may reach, and destroy.
     State& state = *state_.release();
     internal::ChildMain(state.self, *state.target);
   }
   const int error = errno;
   state_->self.parent.reset();
-  return pid > 0 ? state_->Adopt(pid) : state_->ForkFailed(error);
+  if (pid < 0) return state_->ForkFailed(error);
+  if (Domain::LastForked() != 0) return state_->Adopt(pid);
+  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat(state_->Title(),
+                   ": Start(): the table of processes is full; a larger reserve "
+                   "(ConfigureDomain(), MP_RESERVE) has more slots"));
 }
 
 absl::Status Process::Close() {

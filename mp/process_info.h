@@ -62,7 +62,7 @@ std::vector<ProcessInfo> ActiveChildren();
 
 // Every process of the family that runs, this one included: children of children too, and
 // those that fork(2) made without a Process, which are called as what they are a copy of.
-// Names are cut after 71 bytes. Empty where there is no domain yet; one that cannot be
+// Names are cut after 55 bytes. Empty where there is no domain yet; one that cannot be
 // looked at, for lack of descriptors, is left out.
 std::vector<ProcessInfo> AllProcesses();
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,12 +15,14 @@
 #include <limits>
 #include <mutex>
 #include <new>
+#include <set>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "shared/internal/fatal.h"
 #include "shared/internal/memory_limit.h"
 
@@ -110,6 +113,14 @@ absl::StatusOr<DomainOptions> Resolve(DomainOptions options) {
   return options;
 }
 
+// A second ago, in nanoseconds of CLOCK_BOOTTIME.
+bool IsOld(uint64_t time) {
+  timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return absl::DurationFromTimespec(now) - absl::Nanoseconds(static_cast<int64_t>(time)) >
+         absl::Seconds(1);
+}
+
 int ArenaCount() {
   return static_cast<int>(std::clamp(2 * sysconf(_SC_NPROCESSORS_ONLN), 4L, 64L));
 }
@@ -185,15 +196,23 @@ int Domain::BuryTheDead(internal::Evidence evidence) {
 }
 
 bool Domain::AnyInherited(uint64_t made, uint64_t dropped) {
+  if (processes_.MayBeUnknown(made)) return true;
   const internal::ProcessId self = ThisProcess().identity();
+  bool looked = false;
   for (auto process = processes_.Next(0); process.kind != Kind::kFree;
        process = processes_.Next(process.id)) {
-    if (process.id == self || !process.MayHaveInherited(made, dropped)) continue;
-    if (process.kind != Kind::kLive ||
-        !internal::IsDead(process.pid, process.started, header_, internal::Evidence::kQuick)) {
-      return true;
+    if (process.id == self || !process.MayHaveInherited(self, made, dropped)) continue;
+    if (process.kind == Kind::kLive) {
+      if (!internal::IsDead(process.pid, process.started, header_, internal::Evidence::kQuick)) {
+        return true;
+      }
+      Bury(process.id);
+    } else if (!looked && process.kind == Kind::kForked && IsOld(process.claimed)) {
+      // A child that was killed before its first instruction, most likely.
+      looked = true;
+      BuryTheDead(internal::Evidence::kThorough);
     }
-    Bury(process.id);
+    if (processes_.Find(process.id).MayHaveInherited(self, made, dropped)) return true;
   }
   return false;
 }
@@ -206,7 +225,7 @@ void Domain::NoteUsedHeap() {
 absl::StatusOr<void*> Domain::Allocate(size_t size, size_t alignment, Owner owner) {
   const Owner self = AsHolder();
   absl::StatusOr<void*> block = heap_->Allocate(size, alignment, owner, self);
-  if (absl::IsResourceExhausted(block.status()) && BuryTheDead(internal::Evidence::kQuick) > 0) {
+  if (absl::IsResourceExhausted(block.status()) && BuryTheDead(internal::Evidence::kThorough) > 0) {
     return heap_->Allocate(size, alignment, owner, self);
   }
   return block;
@@ -215,14 +234,16 @@ absl::StatusOr<void*> Domain::Allocate(size_t size, size_t alignment, Owner owne
 absl::StatusOr<void*> Domain::AllocateCell(size_t size, size_t alignment) {
   const Owner self = AsHolder();
   absl::StatusOr<void*> cell = heap_->AllocateCell(size, alignment, self);
-  if (absl::IsResourceExhausted(cell.status()) && BuryTheDead(internal::Evidence::kQuick) > 0) {
+  if (absl::IsResourceExhausted(cell.status()) && BuryTheDead(internal::Evidence::kThorough) > 0) {
     return heap_->AllocateCell(size, alignment, self);
   }
   return cell;
 }
 
 absl::StatusOr<internal::ProcessId> Domain::ClaimForChild() {
-  const internal::ProcessId self = RegisterLocked();
+  const absl::StatusOr<internal::ProcessId> registered = RegisterLocked();
+  if (!registered.ok()) return registered.status();
+  const internal::ProcessId self = *registered;
   processes_.SetFlag(self, internal::ProcessTable::kActed);
   absl::StatusOr<internal::ProcessId> id = processes_.ClaimForChild(self);
   if (id.ok()) return id;
@@ -234,33 +255,48 @@ absl::StatusOr<internal::ProcessId> Domain::ClaimForChild() {
 }
 
 absl::StatusOr<internal::ProcessId> Domain::ClaimForSelf() {
-  absl::StatusOr<internal::ProcessId> id = processes_.ClaimForSelf();
+  absl::StatusOr<internal::ProcessId> id = processes_.ClaimForSelf(without_slot);
   if (id.ok()) return id;
   if (absl::Status status = processes_.Grow(); !status.ok()) return status;
-  return processes_.ClaimForSelf();
+  return processes_.ClaimForSelf(without_slot);
 }
 
 internal::ProcessId Domain::Register() {
   const std::lock_guard lock(making);
-  return RegisterLocked();
+  const absl::StatusOr<internal::ProcessId> id = RegisterLocked();
+  if (!id.ok()) internal::Fatal(absl::StrCat("pid ", getpid(), ": ", id.status().message()));
+  return *id;
 }
 
-internal::ProcessId Domain::RegisterLocked() {
+absl::StatusOr<internal::ProcessId> Domain::RegisterLocked() {
   internal::ProcessId id = identity_->process.load(std::memory_order_relaxed);
   if (id != 0) return id;
   if (!without_slot) {
-    internal::Fatal(absl::StrCat("pid ", getpid(),
-                                 ": a copy of a process of the family that _Fork() or clone() "
-                                 "made uses what it inherited; nobody knows of it: use fork()"));
+    return absl::FailedPreconditionError(
+        "a copy of a process of the family uses what it inherited, and nobody knows of it: it was "
+        "made by _Fork() or clone(), or is in another PID namespace; use fork(), in one namespace");
   }
   absl::StatusOr<internal::ProcessId> claimed = ClaimForSelf();
-  if (!claimed.ok()) {
-    internal::Fatal(absl::StrCat("pid ", getpid(), ": ", claimed.status().message()));
-  }
+  if (!claimed.ok()) return claimed;
   without_slot = false;
   identity_->process.store(*claimed, std::memory_order_relaxed);
   return *claimed;
 }
+
+// Whether there may be the child that was to be forked.
+bool Domain::HasChild(internal::ProcessId child) {
+  const auto entry = processes_.Find(child);
+  if (entry.kind != Kind::kBorn) return true;
+  std::set<pid_t> known;
+  for (auto process = processes_.Next(0); process.kind != Kind::kFree;
+       process = processes_.Next(process.id)) {
+    if (process.kind == Kind::kLive) known.insert(process.pid);
+  }
+  return internal::AnyUnknownMaps(header_, entry.claimed,
+                                  [&known](pid_t pid) { return known.contains(pid); });
+}
+
+bool Domain::HasSlot() { return identity_->process.load(std::memory_order_relaxed) != 0; }
 
 void Domain::TellName(std::string_view name, bool daemon) {
   const internal::ProcessId self = ThisProcess().identity();
@@ -280,30 +316,33 @@ struct DomainForkHandlers {
     Domain::forking_.store(true);
     if (Domain* domain = Domain::Current(); domain != nullptr) {
       child_to_be = domain->ClaimForChild().value_or(0);
+      if (child_to_be == 0) domain->processes().NoteForkWithoutSlot();
     }
     errno = 0;
   }
   static void InParent() {
-    // Nobody has run between Prepare(), which is the last of its kind, and this but the C
-    // library and the kernel: an error is the fork's.
-    const bool forked = errno == 0;
-    if (child_to_be != 0) {
-      internal::ProcessTable& processes = Domain::Current()->processes();
+    // It was 0: what is there now is of the fork, or of a handler that ran after ours.
+    bool forked = errno == 0;
+    if (Domain* domain = Domain::Current(); child_to_be != 0) {
+      forked = forked || domain->HasChild(child_to_be);
       if (forked) {
-        processes.ChildForked(child_to_be);
+        domain->processes().ChildForked(child_to_be);
       } else {
-        processes.ChildNotForked(child_to_be);
+        domain->processes().ChildNotForked(child_to_be);
       }
     }
     Domain::forking_.store(false);
     last_forked = forked ? child_to_be : 0;
-    if (forked) errno = errno_before_fork;
+    if (errno == 0) errno = errno_before_fork;
     making.unlock();
   }
   static void InChild() {
     if (Domain* domain = Domain::Current(); domain != nullptr) {
-      without_slot = child_to_be == 0 || !domain->processes().BecomeLive(child_to_be);
-      Domain::identity_->process.store(without_slot ? 0 : child_to_be, std::memory_order_relaxed);
+      // Whose parent is nobody is in another PID namespace, where its pid means nothing to us.
+      const bool foreign = getppid() == 0;
+      const bool live = !foreign && child_to_be != 0 && domain->processes().BecomeLive(child_to_be);
+      without_slot = !foreign && !live;
+      Domain::identity_->process.store(live ? child_to_be : 0, std::memory_order_relaxed);
       // Where the kernel has not cleared it.
       Domain::identity_->used_heap.store(false, std::memory_order_relaxed);
     }

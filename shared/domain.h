@@ -126,13 +126,15 @@ class Domain {
     const uint64_t now = processes_.Clock();
     return forking_.load(std::memory_order_acquire) ? 0 : now;
   }
-  // Whether a process that is there may have inherited an object that was made and dropped
-  // at these times. Buries those of whose death there is quick evidence.
+  // Whether a process that is there may have inherited an object that this one made and
+  // dropped at these times. Buries those of whose death there is evidence.
   bool AnyInherited(uint64_t made, uint64_t dropped);
 
   // What this process is called.
   void TellName(std::string_view name, bool daemon);
 
+  // Whether this process is in the table; a child that was forked when that was full is not.
+  static bool HasSlot();
   // The child that this thread forked last; 0: none, or it has no slot.
   static internal::ProcessId LastForked();
 
@@ -154,7 +156,10 @@ class Domain {
   absl::StatusOr<internal::ProcessId> ClaimForChild();
   absl::StatusOr<internal::ProcessId> ClaimForSelf();
   internal::ProcessId Register();
-  internal::ProcessId RegisterLocked();  // under the mutex that guards the making
+  // Under the mutex that guards the making. kFailedPrecondition: a copy that fork() did not
+  // make; kResourceExhausted: no slot is left.
+  absl::StatusOr<internal::ProcessId> RegisterLocked();
+  bool HasChild(internal::ProcessId child);
   void NoteUsedHeap();
 
   static internal::Atomic<Domain*> current_;

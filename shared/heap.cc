@@ -152,7 +152,7 @@ bool Heap::FreeUntil(const timespec* deadline, void* block, Owner holder) {
   if (Owner::FromWord(section.Get(slab->owners[index])).kind() == Owner::Kind::kNone) {
     fail("not in use (freed twice?)");
   }
-  arena.Free(section, pages_, slab, index, holder, /*keep_slab=*/deadline != nullptr);
+  arena.Free(section, pages_, slab, index, holder, deadline);
   return true;
 }
 
@@ -173,8 +173,7 @@ bool Heap::FreeOwnedByUntil(const timespec* deadline, Owner owner,
   for (uint32_t i = 0; i < arena_count_; ++i) {
     Journal::Section section(arenas_[i].journal(), deadline);
     if (!section.held()) return false;
-    arenas_[i].FreeOwnedBy(section, pages_, owner, keep, holder,
-                           /*keep_slabs=*/deadline != nullptr);
+    arenas_[i].FreeOwnedBy(section, pages_, owner, keep, holder, deadline);
   }
   std::vector<uint32_t> found;
   const bool all = pages_.ForEachSpan(

@@ -25,7 +25,7 @@
 // Limit:    of the locks that one thread holds when it dies the kernel gives back the
 //           newest 2,048; older ones stay locked. A family is within one PID namespace:
 //           where ids of threads repeat, one thread is taken for the other.
-// Cost:     88 bytes of the domain; uncontended, no system call. Figures in
+// Cost:     104 bytes of the domain; uncontended, no system call. Figures in
 //           docs/benchmarks.md.
 
 #ifndef MP_SYNC_LOCK_H_

@@ -16,7 +16,7 @@
 //           names the lock and its holder.
 // Limit:    as for Lock: threads that have the same id, in different PID namespaces, are
 //           one holder.
-// Cost:     88 bytes of the domain; uncontended, no system call. Figures in
+// Cost:     104 bytes of the domain; uncontended, no system call. Figures in
 //           docs/benchmarks.md.
 //
 // Without thread-safety annotations: to the analysis a second Acquire() is a mistake.

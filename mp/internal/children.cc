@@ -39,23 +39,26 @@ bool IsOwner() { return owner == getpid(); }
 }  // namespace
 
 std::optional<int> Child::ExitCode() {
-  const std::lock_guard lock(mutex_);
-  if (exit_code_.has_value()) return exit_code_;
-  siginfo_t info = {};  // si_pid stays 0 while the child runs
-  if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOHANG) == 0) {
-    if (info.si_pid == 0) return std::nullopt;
-    exit_code_ = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
-  } else if (errno == ECHILD) {
-    exit_code_ = kStatusTaken;
-  } else {
-    sentinel_.FailClosed();
+  {
+    const std::lock_guard lock(mutex_);
+    if (exit_code_.has_value()) return exit_code_;
+    siginfo_t info = {};  // si_pid stays 0 while the child runs
+    if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOHANG) == 0) {
+      if (info.si_pid == 0) return std::nullopt;
+      exit_code_ = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+    } else if (errno == ECHILD) {
+      exit_code_ = kStatusTaken;
+    } else {
+      sentinel_.FailClosed();
+    }
+    // Nobody who has locked the list waits for a child's lock.
+    const std::lock_guard list_lock(mutex);
+    if (IsOwner()) {
+      std::erase_if(*children, [this](const auto& child) { return child.get() == this; });
+    }
   }
+  // Without the lock: destructors of objects in limbo may ask, too.
   Bury(id_);
-  // Nobody who has locked the list waits for a child's lock.
-  const std::lock_guard list_lock(mutex);
-  if (IsOwner()) {
-    std::erase_if(*children, [this](const auto& child) { return child.get() == this; });
-  }
   return exit_code_;
 }
 

@@ -98,7 +98,7 @@ absl::Status Arena::AddSlab(Journal::Section& section, PageHeap& pages, Use use,
 }
 
 void Arena::Free(Journal::Section& section, PageHeap& pages, Slab* slab, uint32_t index,
-                 Owner holder, bool keep_slab) {
+                 Owner holder, const timespec* deadline) {
   const bool was_full = Slab::FirstFree(section.Get(slab->state)) == Slab::kNoBlock;
   slab->Give(section, index);
   Word& partial = PartialOf(*slab);
@@ -108,7 +108,7 @@ void Arena::Free(Journal::Section& section, PageHeap& pages, Slab* slab, uint32_
   }
   const bool empty = Slab::Used(section.Get(slab->state)) == 0;
   const bool alone = section.Get(slab->links) == 0;
-  const bool release = empty && !alone && slab->use == Use::kBlocks && !keep_slab;
+  const bool release = empty && !alone && slab->use == Use::kBlocks;
   const uint32_t page = PageOf(pages, slab);
   if (release) {
     Unlink(section, pages, slab, partial);
@@ -119,11 +119,12 @@ void Arena::Free(Journal::Section& section, PageHeap& pages, Slab* slab, uint32_
   // After:  it is free. A slab taken out of its list is the holder's span.
   // Test:   HeapCrashTest.FreeOfSmallBlocksIsAllOrNothing
   section.Commit();
-  if (release) pages.Free(page, holder);
+  if (release) (void)pages.Free(page, holder, deadline);
 }
 
 void Arena::FreeOwnedBy(Journal::Section& section, PageHeap& pages, Owner owner,
-                        absl::Span<const void* const> keep, Owner holder, bool keep_slabs) {
+                        absl::Span<const void* const> keep, Owner holder,
+                        const timespec* deadline) {
   ForEachSlab(section, pages, [&](Slab& slab) {
     // The cell that an object lives in is its own, and not among its blocks.
     if (slab.use == Use::kCells && owner.kind() == Owner::Kind::kObject) return;
@@ -135,7 +136,7 @@ void Arena::FreeOwnedBy(Journal::Section& section, PageHeap& pages, Owner owner,
       --left;
       if (block_owner != owner) continue;
       if (std::find(keep.begin(), keep.end(), slab.BlockAt(i)) != keep.end()) continue;
-      Free(section, pages, &slab, i, holder, keep_slabs);
+      Free(section, pages, &slab, i, holder, deadline);
     }
   });
 }

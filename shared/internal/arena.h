@@ -42,13 +42,13 @@ class alignas(64) Arena {
   absl::Status AddSlab(Journal::Section& section, PageHeap& pages, Use use, uint32_t size_class,
                        Owner holder);
   // Frees block `index`, which is in use. A slab of blocks that is empty then goes back
-  // to the pages, unless it is the last of its class with a block to give, or `keep_slab`
-  // says that nobody is to wait for the lock of the pages.
+  // to the pages, unless it is the last of its class with a block to give. Where the lock of
+  // the pages is not free until `deadline` it stays the holder's span.
   void Free(Journal::Section& section, PageHeap& pages, Slab* slab, uint32_t index, Owner holder,
-            bool keep_slab = false);
+            const timespec* deadline = nullptr);
   // Frees every block of `owner` but those in `keep` and, of an object, its own cell.
   void FreeOwnedBy(Journal::Section& section, PageHeap& pages, Owner owner,
-                   absl::Span<const void* const> keep, Owner holder, bool keep_slabs);
+                   absl::Span<const void* const> keep, Owner holder, const timespec* deadline);
   void ForEachSlab(const Journal::Section& section, PageHeap& pages,
                    absl::FunctionRef<void(Slab&)> visit) const;
   // Checks the slabs too; `slabs` is how many there are.

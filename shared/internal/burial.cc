@@ -18,12 +18,20 @@ using Kind = ProcessTable::Kind;
 
 constexpr absl::Duration kPatience = absl::Milliseconds(50);
 
-bool Undertaker::Bury(ProcessId dead, Kind was) const {
+bool Undertaker::Bury(ProcessId dead) const {
+  const timespec deadline = MonotonicDeadline(kPatience);
+  bool buried = false;
+  for (const Kind was : {Kind::kLive, Kind::kForked, Kind::kBorn}) {
+    buried = buried || BuryUntil(deadline, dead, was);
+  }
+  return buried;
+}
+
+bool Undertaker::BuryUntil(const timespec& deadline, ProcessId dead, Kind was) const {
   processes.DeclareDead(dead, was);
   // First, or its own burial would not look for what it had begun.
   processes.SetFlag(self, ProcessTable::kActed);
   if (!processes.BeginBurial(dead, self)) return false;
-  const timespec deadline = MonotonicDeadline(kPatience);
   const uint32_t flags = processes.Find(dead).flags;
   if ((flags & ProcessTable::kActed) != 0) processes.ReleaseActed(dead);
   if (flags != 0) {
@@ -84,6 +92,9 @@ void Undertaker::FreeFromLimbo(const timespec& deadline) const {
 bool Undertaker::TakeFromLimbo(ObjectHeader& object) const {
   const uint64_t state = object.state.load(std::memory_order_acquire);
   uint64_t dropped = object.dropped.load(std::memory_order_acquire);
+  const ProcessId maker = object.maker.load(std::memory_order_relaxed);
+  // Again: another may have freed it, and its cell be a new object's.
+  if (dropped == 0 || processes.Find(maker).kind != Kind::kFree) return false;
   uint64_t when = dropped;
   if ((dropped & kTaken) != 0) {
     // By one that died before it was done; and so the time is lost.
@@ -91,10 +102,10 @@ bool Undertaker::TakeFromLimbo(ObjectHeader& object) const {
     when = processes.Clock();
   }
   const uint64_t made = object.made.load(std::memory_order_relaxed);
-  const ProcessId maker = object.maker.load(std::memory_order_relaxed);
+  if (processes.MayBeUnknown(made)) return false;
   for (auto process = processes.Next(0); process.kind != Kind::kFree;
        process = processes.Next(process.id)) {
-    if (process.MayHaveInherited(made, when)) return false;
+    if (process.MayHaveInherited(maker, made, when)) return false;
   }
   // Before: anybody may take it.
   // After:  this process takes it; if it dies before the next store but one, another does.
@@ -103,7 +114,8 @@ bool Undertaker::TakeFromLimbo(ObjectHeader& object) const {
   // Another may have been faster, and the cell be a new object's.
   if (object.state.load(std::memory_order_acquire) != state ||
       object.maker.load(std::memory_order_relaxed) != maker) {
-    object.dropped.store(dropped, std::memory_order_release);
+    uint64_t taken = kTaken | self;
+    object.dropped.compare_exchange_strong(taken, dropped);
     return false;
   }
   // Not where the cell is free, and nobody has cleared the mark of one who took it and died.
@@ -123,14 +135,15 @@ int Undertaker::BuryTheDead(Evidence evidence) const {
     }
   }
   int buried = 0;
-  for (const ProcessId id : dead) buried += Bury(id);
+  const timespec deadline = MonotonicDeadline(kPatience);
+  for (const ProcessId id : dead) buried += BuryUntil(deadline, id, Kind::kLive);
   // Only now: their children are known for such, and none of their pids is taken for alive.
-  return evidence == Evidence::kThorough ? buried + BuryTheUnborn() : buried;
+  return evidence == Evidence::kThorough ? buried + BuryTheUnborn(deadline) : buried;
 }
 
 // A child that has a slot and has not yet told its pid will do so at once, or was killed
 // before. If it is there it maps the domain, so it is not when nobody unknown does.
-int Undertaker::BuryTheUnborn() const {
+int Undertaker::BuryTheUnborn(const timespec& deadline) const {
   std::vector<ProcessId> unborn;
   std::set<pid_t> known;
   uint64_t since = std::numeric_limits<uint64_t>::max();
@@ -139,14 +152,14 @@ int Undertaker::BuryTheUnborn() const {
     if (process.kind == Kind::kLive) known.insert(process.pid);
     if (process.kind != Kind::kForked) continue;
     unborn.push_back(process.id);
-    since = std::min(since, process.started);
+    since = std::min(since, process.claimed);
   }
   if (unborn.empty() ||
       AnyUnknownMaps(header, since, [&known](pid_t pid) { return known.contains(pid); })) {
     return 0;
   }
   int buried = 0;
-  for (const ProcessId id : unborn) buried += Bury(id, Kind::kForked);
+  for (const ProcessId id : unborn) buried += BuryUntil(deadline, id, Kind::kForked);
   return buried;
 }
 

@@ -1,8 +1,9 @@
 // Burial: what a dead process leaves goes back to the family, and its slot with it.
 //
-// Done by who learns of a death: the parent that waits for its child, and whoever is
-// short of memory or of slots. Each step may be repeated, so an undertaker that is killed
-// is no problem: its own burial, by another, leaves what it had begun to others.
+// Done by who learns of a death: the parent that waits for its child, whoever is short of
+// memory or of slots, and who drops an object that the dead one may have inherited. Each step may
+// be repeated, so an undertaker that is killed is no problem: its own burial, by another, leaves
+// what it had begun to others.
 //
 //   1  the slot has an undertaker, the only one                  ProcessTable::BeginBurial
 //   2  what the dead was the actor of has none again             ReleaseActed
@@ -38,17 +39,19 @@ struct Undertaker {
   Word& limbo;     // 1: dead makers may have left objects in limbo
   ProcessId self;  // the calling process
 
-  // `was` LIVE: the caller has proof that the process is dead. Nothing happens when it is
-  // buried already, or another undertaker is at it; and what needs a lock that a stopped
-  // process holds waits for another time. True: nothing is left of it.
-  bool Bury(ProcessId dead, ProcessTable::Kind was = ProcessTable::Kind::kLive) const;
+  // The caller has proof that the process is dead. Nothing happens when it is buried already,
+  // or another undertaker is at it; and what needs a lock that a stopped process holds waits
+  // for another time. True: nothing is left of it.
+  bool Bury(ProcessId dead) const;
 
   // Looks at every process, and buries those of whose death there is evidence. Returns how
   // many.
   int BuryTheDead(Evidence evidence) const;
 
  private:
-  int BuryTheUnborn() const;
+  // `was`: of what there is proof.
+  bool BuryUntil(const timespec& deadline, ProcessId dead, ProcessTable::Kind was) const;
+  int BuryTheUnborn(const timespec& deadline) const;
   void FreeFromLimbo(const timespec& deadline) const;
   bool TakeFromLimbo(ObjectHeader& object) const;
 };

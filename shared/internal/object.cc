@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -21,10 +22,12 @@ namespace {
 struct InLimbo {
   ObjectHeader* cell;
   EndObject end;
+  IsBusy is_busy;
 };
 
 // This process's objects in limbo. Held across a fork; a child has none.
 constinit std::mutex limbo_mutex;
+constinit size_t next_look = 16;  // under limbo_mutex: at that many, drops look at them
 // Under limbo_mutex. Never destroyed: static handles are dropped late.
 std::vector<InLimbo>& Limbo() {
   static std::vector<InLimbo>& limbo = *new std::vector<InLimbo>;
@@ -81,19 +84,26 @@ void PublishCell(ObjectHeader* cell, ObjectType type) {
   Domain::Current()->heap().SetOwner(cell, Owner::Object(cell));
 }
 
-bool LeaveToOthers(ObjectHeader* cell, EndObject end) {
+bool LeaveToOthers(ObjectHeader* cell, EndObject end, IsBusy is_busy) {
+  // It is there already, and a copy of a handle that another process has was dropped.
+  if (cell->dropped.load(std::memory_order_relaxed) != 0) return true;
   Domain& domain = *Domain::Current();
   const uint64_t now = domain.processes().Clock();
   const uint64_t made = cell->made.load(std::memory_order_relaxed);
   // Without a fork in between nobody has inherited it.
-  if (made == now || !domain.AnyInherited(made, now)) return false;
-  EndObjectsInLimbo();
+  if (!is_busy(cell) && (made == now || !domain.AnyInherited(made, now))) return false;
+  bool look;
+  {
+    const std::lock_guard lock(limbo_mutex);
+    look = Limbo().size() >= next_look;
+  }
+  if (look) EndObjectsInLimbo();
   const std::lock_guard lock(limbo_mutex);
   // Before: an object that its maker has no handle of; were the maker to die, it would stay.
   // After:  one that a burial gives back when nobody can have it.
   // Test:   ObjectCrashTest.AnObjectInLimboComesBack
   cell->dropped.store(now, std::memory_order_release);
-  Limbo().push_back({cell, end});
+  Limbo().push_back({cell, end, is_busy});
   return true;
 }
 
@@ -107,8 +117,12 @@ void EndObjectsInLimbo() {
   // Outside of the lock: ~T may drop handles, too.
   std::vector<InLimbo> stay;
   for (const InLimbo& each : all) {
-    if (Domain::Current()->AnyInherited(each.cell->made.load(std::memory_order_relaxed),
-                                        each.cell->dropped.load(std::memory_order_relaxed))) {
+    const uint64_t made = each.cell->made.load(std::memory_order_relaxed);
+    const uint64_t dropped = each.cell->dropped.load(std::memory_order_relaxed);
+    if (each.cell->handles.load(std::memory_order_acquire) != 0) {
+      // A handle that another process has was copied here: it is no longer in limbo.
+      each.cell->dropped.store(0, std::memory_order_release);
+    } else if (each.is_busy(each.cell) || Domain::Current()->AnyInherited(made, dropped)) {
       stay.push_back(each);
     } else {
       each.end(each.cell);
@@ -116,6 +130,8 @@ void EndObjectsInLimbo() {
   }
   const std::lock_guard lock(limbo_mutex);
   Limbo().insert(Limbo().end(), stay.begin(), stay.end());
+  // Each look costs as much as there is: so the next one when there is twice as much.
+  next_look = std::max<size_t>(16, 2 * Limbo().size());
 }
 
 void RetireCell(ObjectHeader* cell) {

@@ -29,9 +29,10 @@ absl::StatusOr<ObjectHeader*> MakeCell(size_t size, size_t alignment, std::strin
 void PublishCell(ObjectHeader* cell, ObjectType type);
 // The end of an object, by its maker.
 using EndObject = void (*)(ObjectHeader* cell);
-// After the last handle is dropped: whether others may have inherited one. Then `end` is
-// called when they are gone; until then the object is in limbo.
-[[nodiscard]] bool LeaveToOthers(ObjectHeader* cell, EndObject end);
+using IsBusy = bool (*)(const ObjectHeader* cell);
+// After the last handle is dropped: whether the object is busy, or others may have inherited
+// a handle. Then `end` is called when that is over; until then the object is in limbo.
+[[nodiscard]] bool LeaveToOthers(ObjectHeader* cell, EndObject end, IsBusy is_busy);
 // Ends those of this process's objects in limbo that nobody can have any more. Called when
 // it has learned of a death.
 void EndObjectsInLimbo();
@@ -72,7 +73,7 @@ class Handle {
   ~Handle() {
     // Release: what was done through this handle comes before the end of the object.
     if (Counts() && get()->handles.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      if (!get()->Busy() && !LeaveToOthers(get(), &End)) End(get());
+      if (!LeaveToOthers(get(), &End, &Busy)) End(get());
     }
   }
 
@@ -85,6 +86,7 @@ class Handle {
  private:
   static constexpr int kAddressBits = 48;
 
+  static bool Busy(const ObjectHeader* cell) { return static_cast<const State*>(cell)->Busy(); }
   static void End(ObjectHeader* cell) {
     RetireCell(cell);
     static_cast<State*>(cell)->FreeBlocks();

@@ -10,8 +10,8 @@
 //   name      maker, once       address of its name, ended by NUL, or 0
 //   made      maker, once       the clock of the process table when it was made; 0: during
 //                               a fork of the maker's, which may or may not have it
-//   dropped   maker             0; the clock when the maker dropped its last handle and
-//                               others may have inherited one: then it is in limbo
+//   dropped   maker, then an    0; the clock when the maker dropped its last handle and
+//             undertaker        others may have inherited one: then it is in limbo
 //
 //   O1  A cell with a type is owned by itself (Owner::Object), one without by a process.
 //   O2  The generation grows with each object that the cell held.
@@ -48,7 +48,7 @@ struct ObjectHeader {
     const uint64_t address = name.load(std::memory_order_relaxed);
     return address == 0 ? std::string_view() : reinterpret_cast<const char*>(address);
   }
-  // Whether somebody uses the object without a handle: then it stays as long as the domain.
+  // Whether somebody uses the object without a handle: then it stays that long.
   // Hidden by the states for which that can be.
   bool Busy() const { return false; }
   // `Lock "jobs"`, or `Lock at 0x550000012340`: for messages.

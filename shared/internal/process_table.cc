@@ -61,23 +61,30 @@ void ProcessTable::Format(void* memory, uint32_t slots) {
   slot_count_ = slots;
   committed_.store(0, std::memory_order_relaxed);
   clock_.store(1, std::memory_order_relaxed);
+  unknown_to_.store(0, std::memory_order_relaxed);
   hint_.store(1, std::memory_order_relaxed);
 }
 
 absl::StatusOr<ProcessId> ProcessTable::ClaimForChild(ProcessId parent) {
-  return Claim(Kind::kBorn, IndexOf(parent), parent);
+  return Claim(Kind::kBorn, IndexOf(parent), parent,
+               slots_[IndexOf(parent)].inherits.load(std::memory_order_relaxed));
 }
 
-absl::StatusOr<ProcessId> ProcessTable::ClaimForSelf() {
+absl::StatusOr<ProcessId> ProcessTable::ClaimForSelf(bool heir) {
   // As one whose parent has died: until it is LIVE it is known by its map of the domain.
-  absl::StatusOr<ProcessId> id = Claim(Kind::kForked, 0, 0);
-  if (id.ok() && !BecomeLive(*id)) {
-    return absl::InternalError("process table: a new slot was taken away");
-  }
+  absl::StatusOr<ProcessId> id = Claim(Kind::kForked, 0, 0, heir ? 0 : kEndOfTime);
+  if (!id.ok()) return id;
+  slots_[IndexOf(*id)].inherits.store(heir ? 0 : kEndOfTime, std::memory_order_relaxed);
+  if (!BecomeLive(*id)) return absl::InternalError("process table: a new slot was taken away");
   return id;
 }
 
-absl::StatusOr<ProcessId> ProcessTable::Claim(Kind kind, uint32_t actor, ProcessId parent) {
+void ProcessTable::NoteForkWithoutSlot() {
+  unknown_to_.store(clock_.fetch_add(1) + 1, std::memory_order_release);
+}
+
+absl::StatusOr<ProcessId> ProcessTable::Claim(Kind kind, uint32_t actor, ProcessId parent,
+                                              uint64_t inherits) {
   const uint64_t start = hint_.load(std::memory_order_relaxed);
   uint64_t committed = committed_.load(std::memory_order_acquire);
   for (uint64_t step = 0; step < committed; ++step) {
@@ -92,9 +99,11 @@ absl::StatusOr<ProcessId> ProcessTable::Claim(Kind kind, uint32_t actor, Process
     if (slot.state.compare_exchange_strong(state, State(kind, actor, Generation(state)),
                                            std::memory_order_acq_rel)) {
       slot.parent.store(parent, std::memory_order_relaxed);
-      slot.born_from.store(clock_.fetch_add(1) + 1, std::memory_order_relaxed);
+      const uint64_t from = clock_.fetch_add(1) + 1;
+      slot.born_from.store(from, std::memory_order_relaxed);
+      slot.inherits.store(std::min(from, inherits), std::memory_order_relaxed);
       slot.process.store(0, std::memory_order_relaxed);
-      slot.started.store(Now(), std::memory_order_relaxed);
+      slot.claimed.store(Now(), std::memory_order_relaxed);
       hint_.store(index + 1, std::memory_order_relaxed);
       return Id(index, state);
     }
@@ -229,8 +238,10 @@ ProcessTable::Entry ProcessTable::Read(uint32_t index, const Slot& slot) {
               .parent = slot.parent.load(std::memory_order_acquire),
               .kind = KindOf(state),
               .pid = static_cast<pid_t>(process & 0xffffffff),
-              .started = slot.started.load(std::memory_order_acquire),
+              .claimed = slot.claimed.load(std::memory_order_acquire),
+              .started = told ? slot.started.load(std::memory_order_acquire) : 0,
               .born_from = slot.born_from.load(std::memory_order_acquire),
+              .inherits = slot.inherits.load(std::memory_order_acquire),
               .born_to = told ? slot.born_to.load(std::memory_order_acquire) : kEndOfTime,
               .flags = static_cast<uint32_t>(process >> 32)};
   if (told && slot.named.load(std::memory_order_acquire) != 0) {

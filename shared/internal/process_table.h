@@ -16,19 +16,22 @@
 //                                   The actor is a slot: of BORN and FORKED the parent,
 //                                   of DEAD who buries it; 0: none. Commits every step
 //   process    the child            pid (bits 0-31), flags (32-)
-//   started    parent, the child    CLOCK_BOOTTIME, nanoseconds: when the parent claimed the
-//                                   slot, not after the start of the child; then when the
-//                                   child took it, not before its start, and before that of
-//                                   any process that gets its pid later
+//   claimed    parent, at BORN      CLOCK_BOOTTIME, nanoseconds: not after the child's start
+//   started    the child            the same, when it took the slot: not before its start, and
+//                                   before that of any process that gets its pid later
 //   parent     parent, at BORN      id of the parent; 0: none
-//   born_from  parent, at BORN      the clock: what was dropped before it, the child has not
+//   born_from  parent, at BORN      the clock: what its parent made, and dropped before this,
+//                                   the child has not
+//   inherits   parent, at BORN      the same for what others made, and its parent inherited:
+//                                   the least born_from of its line; none: the end of time
 //   born_to    the child            the clock: what was made after it, the child has not
 //   name       the process          its name, as far as it fits, ended by NUL
 //   named      the process          1 when name is written: commits it
 //
 // The clock counts claims and births. An object that is made when it stands at m, and
-// dropped when it stands at d, may have been inherited by those with born_from <= d and
-// m < born_to; by a child that is not yet LIVE, with any born_to.
+// dropped by its maker when it stands at d, may have been inherited by those with m <
+// born_to and, if they are the maker's children, born_from <= d, else inherits <= d; by a
+// child that is not yet LIVE, with any born_to.
 //
 //   T1  A slot is FREE, or of one process.
 //   T2  A slot whose generation is g is never of generation g again once it is FREE.
@@ -67,14 +70,16 @@ class ProcessTable {
     kDaemon = 4,
   };
 
-  static constexpr size_t kNameWords = 9;
+  static constexpr size_t kNameWords = 7;
 
   struct Slot {
     Word state;
     Word process;
+    Word claimed;
     Word started;
     Word parent;
     Word born_from;
+    Word inherits;
     Word born_to;
     Word named;
     Word name[kNameWords];
@@ -86,15 +91,18 @@ class ProcessTable {
     ProcessId parent = 0;
     Kind kind = Kind::kFree;
     pid_t pid = 0;  // 0 unless LIVE or DEAD
-    uint64_t started = 0;
+    uint64_t claimed = 0;
+    uint64_t started = 0;  // 0 unless LIVE or DEAD
     uint64_t born_from = 0;
+    uint64_t inherits = 0;
     uint64_t born_to = 0;  // the end of time unless LIVE or DEAD
     uint32_t flags = 0;
     std::string name = {};  // "" where it has not told
 
-    // An object that was made and dropped at these times of the clock.
-    bool MayHaveInherited(uint64_t made, uint64_t dropped) const {
-      return kind != Kind::kDead && born_from <= dropped && made < born_to;
+    // An object that `maker` made and dropped at these times of the clock.
+    bool MayHaveInherited(ProcessId maker, uint64_t made, uint64_t dropped) const {
+      const uint64_t from = parent == maker ? born_from : inherits;
+      return kind != Kind::kDead && from <= dropped && made < born_to;
     }
   };
 
@@ -111,10 +119,17 @@ class ProcessTable {
   void Format(void* memory, uint32_t slots);
 
   // A slot for a child that the process `parent` is about to fork (BORN), or for the calling
-  // process itself, with no parent (LIVE at once). kResourceExhausted: all are taken; burying
-  // the dead helps, or Grow().
+  // process itself, with no parent (LIVE at once); `heir`: it was forked without a slot, and
+  // may have inherited anything. kResourceExhausted: all are taken; burying the dead helps, or
+  // Grow().
   absl::StatusOr<ProcessId> ClaimForChild(ProcessId parent);
-  absl::StatusOr<ProcessId> ClaimForSelf();
+  absl::StatusOr<ProcessId> ClaimForSelf(bool heir);
+  // Before a fork for which there is no slot: of what was made until now nobody will ever know
+  // whether the child has it.
+  void NoteForkWithoutSlot();
+  bool MayBeUnknown(uint64_t made) const {
+    return made < unknown_to_.load(std::memory_order_acquire);
+  }
 
   // More FREE slots. kResourceExhausted: there can be none, or no memory.
   absl::Status Grow();
@@ -183,7 +198,7 @@ class ProcessTable {
 
   static constexpr uint32_t kSlotsInAPage = 4096 / sizeof(Slot);
 
-  absl::StatusOr<ProcessId> Claim(Kind kind, uint32_t actor, ProcessId parent);
+  absl::StatusOr<ProcessId> Claim(Kind kind, uint32_t actor, ProcessId parent, uint64_t inherits);
   // The state of the slot of `id`, unless that is another's by now.
   bool Load(ProcessId id, uint64_t& state) const;
   bool Change(ProcessId id, Kind from, Kind to, uint32_t actor);
@@ -192,6 +207,7 @@ class ProcessTable {
   uint64_t slot_count_;  // constant
   Word committed_;       // slots that have memory; grows only
   Word clock_;           // counts claims and births
+  Word unknown_to_;      // the clock at the last fork without a slot
   Word hint_;            // from where on to look for one that is FREE
 };
 

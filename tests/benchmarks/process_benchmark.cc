@@ -4,7 +4,9 @@
 //       --benchmark_repetitions=20 --benchmark_enable_random_interleaving
 //       --benchmark_report_aggregates_only
 
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 #include "benchmark/benchmark.h"
 #include "mp/or_die.h"
 #include "mp/process.h"
+#include "shared/domain.h"
 
 namespace mp {
 namespace {
@@ -53,12 +56,24 @@ struct RawFork {
   }
 };
 
+// Without any fork handler, the C library's and ours: what they cost is the difference.
+struct BareClone {
+  static void StartAndJoin() {
+    const auto pid =
+        static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+    if (pid == 0) _exit(0);
+    if (pid < 0 || waitpid(pid, nullptr, 0) != pid) std::abort();
+  }
+};
+
 template <class Rival>
 void BM_StartAndJoin(benchmark::State& state) {
+  if (!Domain::Get().ok()) std::abort();
   const Ballast ballast(static_cast<size_t>(state.range(0)) << 20);
   Rival::StartAndJoin();  // what is made once in a process
   for (auto _ : state) Rival::StartAndJoin();
 }
+BENCHMARK_TEMPLATE(BM_StartAndJoin, BareClone)->ArgName("parent_mib")->Arg(10)->UseRealTime();
 BENCHMARK_TEMPLATE(BM_StartAndJoin, RawFork)
     ->ArgName("parent_mib")
     ->Arg(10)

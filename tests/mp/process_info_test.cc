@@ -225,7 +225,7 @@ TEST(ProcessInfoTest, ALongNameIsCut) {
   Process child({.name = std::string(200, 'x')}, [&] { seen->Wait(); });
   ASSERT_TRUE(child.Start().ok());
   std::string name;
-  while (name != std::string(71, 'x')) {
+  while (name != std::string(55, 'x')) {
     const std::vector<ProcessInfo> all = AllProcesses();
     const ProcessInfo* process = Find(all, child.pid());
     if (process != nullptr) name = process->name();

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -15,6 +16,8 @@
 #include "absl/status/status.h"
 #include "mp/process.h"
 #include "mp/process_info.h"
+#include "shared/domain.h"
+#include "shared/internal/process_table.h"
 #include "tests/mp/text_pipe.h"
 #include "tests/support/let_fail.h"
 
@@ -151,6 +154,21 @@ TEST(ProcessLimitsTest, ADaemonThatCannotWatchItsParentDoesNotRun) {
   EXPECT_EQ(said.ReadAll(),
             "Process blind: no thread is left to watch the parent; raise RLIMIT_NPROC, pids.max or "
             "the memory limit\n");
+}
+
+TEST(ProcessLimitsTest, WithoutASlotThereIsNoChild) {
+  EXPECT_EQ(Spoiled([] {
+              Domain& domain = *Domain::Current();
+              internal::ProcessTable& table = domain.processes();
+              const uint64_t self = domain.ThisProcess().identity();
+              while (table.ClaimForChild(self).ok() || table.Grow().ok()) {
+              }
+              Process child(Body([] { return 7; }));
+              const absl::Status status = child.Start();
+              if (status.code() != absl::StatusCode::kResourceExhausted) return 1;
+              return status.message().find("MP_RESERVE") == std::string::npos ? 2 : 0;
+            }),
+            0);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include "absl/time/time.h"
 #include "mp/process_info.h"
 #include "shared/raw_value.h"
+#include "shared/shared.h"
 #include "sync/lock.h"
 #include "sync/lock_guard.h"
 #include "tests/mp/text_pipe.h"
@@ -516,6 +517,23 @@ TEST(ProcessTest, AnArgumentMayBeTheChildsAlone) {
     lock.Release();
   }
   EXPECT_EQ(*sum, 1000);
+}
+
+// An object that a child may have ends when the child is joined; its destructor may ask.
+TEST(ProcessTest, ADestructorMayAskForTheChildThatKeptItsObject) {
+  struct Asks {
+    Process* child;
+    bool* alive;
+    ~Asks() { *alive = child->IsAlive(); }
+  };
+  bool alive = true;
+  Process child([] {});
+  auto asks = std::make_unique<Shared<Asks>>(Asks{&child, &alive});
+  alive = true;  // the temporary one has asked, too
+  ASSERT_TRUE(child.Start().ok());
+  asks.reset();
+  child.Join();
+  EXPECT_FALSE(alive);
 }
 
 }  // namespace

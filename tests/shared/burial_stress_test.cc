@@ -19,7 +19,6 @@
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
-#include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/raw_array.h"
 #include "shared/raw_value.h"
@@ -32,7 +31,6 @@ namespace mp {
 namespace {
 
 using internal::Evidence;
-using Kind = internal::ProcessTable::Kind;
 using testing::KillerOptions;
 using testing::KillerReport;
 using testing::kSanitized;
@@ -42,20 +40,18 @@ using testing::Worker;
 
 using Words = std::vector<int, Allocator<int>>;
 
-size_t Processes() {
-  const internal::ProcessTable& table = Domain::Current()->processes();
-  size_t count = 0;
-  for (auto entry = table.Next(0); entry.kind != Kind::kFree; entry = table.Next(entry.id)) {
-    ++count;
-  }
-  return count;
-}
+size_t Processes() { return testing::AllIds().size(); }
 
 void UseAtRandom(std::mt19937_64& random) {
   Domain& domain = *Domain::Current();
   switch (random() % 4) {
     case 0: {
-      const RawArray<int> array(random() % 3000);
+      const RawArray<uint64_t> array(1 + random() % 3000);
+      const uint64_t mark = random();
+      for (uint64_t& element : array) element = mark;
+      for (const uint64_t element : array) {
+        if (element != mark) abort();
+      }
       break;
     }
     case 1: {

@@ -33,6 +33,7 @@
 namespace mp {
 namespace {
 
+using testing::AllIds;
 using testing::Bury;
 using testing::CrashCase;
 using testing::CrashReport;
@@ -44,17 +45,6 @@ using Words =
                 Allocator<std::basic_string<char, std::char_traits<char>, Allocator<char>>>>;
 
 constexpr char kLong[] = "a text that is too long for the string itself";
-
-std::vector<internal::ProcessId> AllIds() {
-  using internal::ProcessTable;
-  const ProcessTable& table = Domain::Current()->processes();
-  std::vector<internal::ProcessId> ids;
-  for (auto entry = table.Next(0); entry.kind != ProcessTable::Kind::kFree;
-       entry = table.Next(entry.id)) {
-    ids.push_back(entry.id);
-  }
-  return ids;
-}
 
 class ObjectCrashTest : public ::testing::Test {
  protected:

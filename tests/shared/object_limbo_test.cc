@@ -32,6 +32,7 @@ namespace mp {
 namespace {
 
 using internal::Evidence;
+using testing::AllIds;
 using testing::Child;
 using testing::ForkMortal;
 using testing::Gate;
@@ -49,6 +50,8 @@ class ObjectLimboTest : public ::testing::Test {
     before_ = Stats().in_use;
   }
   ~ObjectLimboTest() override {
+    // Grandchildren end by themselves.
+    while (AllIds().size() > 1) Settle();
     Settle();
     EXPECT_EQ(Stats().in_use, before_) << Stats().ToString();
     EXPECT_EQ(Check(), absl::OkStatus());
@@ -161,6 +164,56 @@ TEST_F(ObjectLimboTest, GrandchildrenAreHeirsToo) {
   const RawValue<int> other(-1);
   dropped->Open();
   EXPECT_EQ(child.Finish(), 0);
+}
+
+// It has what its parent inherited, however late it is born.
+TEST_F(ObjectLimboTest, AGrandchildBornAfterTheDropIsAnHeirToo) {
+  auto value = std::make_unique<RawValue<int>>(7);
+  Inherited<Gate> parent_is_gone;
+  Inherited<Gate> judged;
+  Inherited<int> seen(0);
+  Child child([&](auto& step) {
+    step("born");
+    const pid_t grandchild = fork();
+    if (grandchild == 0) {
+      parent_is_gone->Wait();
+      *seen = **value;
+      judged->Open();
+      _exit(0);
+    }
+    _exit(0);
+  });
+  ASSERT_TRUE(child.RunTo("born"));
+  value.reset();
+  EXPECT_EQ(child.Finish(), 0);
+  Settle();
+  const RawValue<int> other(-1);
+  parent_is_gone->Open();
+  judged->Wait();
+  EXPECT_EQ(*seen, 7);
+}
+
+// While it is in limbo, its maker copies a handle that a child put into the domain.
+TEST_F(ObjectLimboTest, ItComesBackFromThereWithAHandle) {
+  int ended = 0;
+  const Shared<std::optional<Shared<Counted>>> mailbox;
+  auto counted = std::make_unique<Shared<Counted>>(&ended);
+  Child child([&](auto& step) {
+    mailbox->emplace(*counted);
+    step("put");
+  });
+  ASSERT_TRUE(child.RunTo("put"));
+  counted.reset();
+  {
+    const Shared<Counted> again = **mailbox;
+    child.Kill();
+    Settle();
+    EXPECT_EQ(ended, 0);
+    const Shared<Counted> and_again = **mailbox;
+  }
+  Settle();
+  EXPECT_EQ(ended, 1);
+  mailbox->reset();
 }
 
 TEST_F(ObjectLimboTest, AMakerThatDiesLeavesItToTheBurials) {

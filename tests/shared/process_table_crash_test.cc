@@ -12,8 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
-#include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
+#include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/inherited.h"
 
@@ -21,20 +21,12 @@ namespace mp {
 namespace {
 
 using internal::Evidence;
-using Kind = internal::ProcessTable::Kind;
 using testing::CrashCase;
 using testing::CrashReport;
 using testing::Inherited;
 using testing::RunCrashSweep;
 
-size_t Processes() {
-  const internal::ProcessTable& table = Domain::Current()->processes();
-  size_t count = 0;
-  for (auto entry = table.Next(0); entry.kind != Kind::kFree; entry = table.Next(entry.id)) {
-    ++count;
-  }
-  return count;
-}
+size_t Processes() { return testing::AllIds().size(); }
 
 class ProcessTableCrashTest : public ::testing::Test {
  protected:

@@ -40,7 +40,7 @@ class ProcessTableTest : public ::testing::Test {
                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     table().Format(memory_, kSlots);
     EXPECT_TRUE(table().Grow().ok());
-    self_ = *table().ClaimForSelf();
+    self_ = *table().ClaimForSelf(false);
   }
   ~ProcessTableTest() override {
     EXPECT_EQ(table().Check(), absl::OkStatus());
@@ -156,7 +156,7 @@ TEST_F(ProcessTableTest, NamesAreCutWhereTheyDoNotFit) {
   table().SetName(self_, "jobs");
   EXPECT_EQ(table().Find(self_).name, "jobs");
   table().SetName(self_, std::string(500, 'x'));
-  EXPECT_EQ(table().Find(self_).name, std::string(71, 'x'));
+  EXPECT_EQ(table().Find(self_).name, std::string(55, 'x'));
 }
 
 TEST_F(ProcessTableTest, FlagsAreTheProcesssAndGoWithIt) {
@@ -216,7 +216,7 @@ TEST_F(ProcessTableTest, ProcessesClaimAtOnce) {
   // The second table holds what each had, to see that no two had the same at once.
   Inherited<std::array<Word, kSlots>> holders;
   auto work = [&] {
-    const ProcessId self = *table().ClaimForSelf();
+    const ProcessId self = *table().ClaimForSelf(false);
     for (int i = 0; i < kRounds; ++i) {
       const absl::StatusOr<ProcessId> id = table().ClaimForChild(self);
       ASSERT_TRUE(id.ok());

@@ -12,6 +12,7 @@
 #include "shared/domain.h"
 #include "shared/heap.h"
 #include "shared/internal/object.h"
+#include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/owner.h"
 
@@ -55,6 +56,18 @@ inline void BuryAllOthers() {
     if (process != self) processes.push_back(process);
   });
   for (const uint64_t process : processes) Bury(process);
+}
+
+// The family, as its table has it.
+inline std::vector<internal::ProcessId> AllIds() {
+  using internal::ProcessTable;
+  const ProcessTable& table = Domain::Current()->processes();
+  std::vector<internal::ProcessId> ids;
+  for (auto entry = table.Next(0); entry.kind != ProcessTable::Kind::kFree;
+       entry = table.Next(entry.id)) {
+    ids.push_back(entry.id);
+  }
+  return ids;
 }
 
 // Whoever is dead is buried, and what this process has in limbo for them ends.
