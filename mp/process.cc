@@ -39,6 +39,7 @@ struct Process::State {
   std::string Title() const;
   absl::Status CheckMayStart() const;
   absl::Status ForkFailed(int error) const;
+  absl::Status NoDescriptor(const absl::Status& why) const;
   absl::Status Adopt(pid_t pid);
 };
 
@@ -70,6 +71,11 @@ absl::Status Process::State::ForkFailed(int error) const {
   return absl::ErrnoToStatus(error, message);
 }
 
+absl::Status Process::State::NoDescriptor(const absl::Status& why) const {
+  return {why.code(), absl::StrCat(Title(), ": Start(): ", why.message(),
+                                   "; close some, or raise the limit (ulimit -n)")};
+}
+
 // Makes the process `pid`, just forked, our child.
 absl::Status Process::State::Adopt(pid_t pid) {
   std::optional<int> exit_code;
@@ -86,7 +92,7 @@ absl::Status Process::State::Adopt(pid_t pid) {
     while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
     internal::Child::Bury(Domain::LastForked());
-    return sentinel.status();
+    return NoDescriptor(sentinel.status());
   }
   child = std::make_shared<internal::Child>(pid, Domain::LastForked(), self.name, self.daemon,
                                             *std::move(sentinel), exit_code);
@@ -123,7 +129,7 @@ absl::Status Process::Start() {
   // The child waits for its parent with this. Until there is the child's own sentinel it
   // also keeps a descriptor for that one: running out of them is noticed before the fork.
   auto this_process = internal::Sentinel::Open(getpid());
-  if (!this_process.ok()) return this_process.status();
+  if (!this_process.ok()) return state_->NoDescriptor(this_process.status());
   const internal::Self& self = internal::GetSelf();
   state_->self.parent.emplace(internal::Who{
       .pid = getpid(),

@@ -35,7 +35,7 @@ size_t NumberOrDie(const char* flag, const std::string& text, int least) {
 Options ParseOptions(int argc, char** argv) {
   absl::SetProgramUsageMessage(
       "counts the words of files and of folders.\n\n"
-      "  wordcount [--workers=N] [--top=N] [--kill=N] [path...]");
+      "  01_wordcount [--workers=N] [--top=N] [--kill=N] [path...]");
   absl::FlagsUsageConfig config;
   config.contains_help_flags = [](absl::string_view file) {
     return absl::EndsWith(file, "01_wordcount/options.cc");
