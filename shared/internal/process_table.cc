@@ -256,7 +256,7 @@ ProcessTable::Entry ProcessTable::Read(uint32_t index, const Slot& slot) {
 ProcessTable::Entry ProcessTable::Find(ProcessId id) const {
   uint64_t state;
   if (!Load(id, state) || KindOf(state) == Kind::kFree) return {};
-  const Entry entry = Read(IndexOf(id), slots_[IndexOf(id)]);
+  Entry entry = Read(IndexOf(id), slots_[IndexOf(id)]);
   // What was read is of this process if the slot is still its own.
   uint64_t now;
   if (!Load(id, now) || KindOf(now) != entry.kind || entry.id != id) return Find(id);

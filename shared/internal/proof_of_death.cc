@@ -40,8 +40,8 @@ std::optional<uint64_t> StatField(const std::string& path, int field) {
   // Before it comes the name, which may hold anything.
   const size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) return std::nullopt;
-  const std::vector<std::string_view> fields =
-      absl::StrSplit(std::string_view(text).substr(name_end + 1), ' ', absl::SkipEmpty());
+  const std::string_view rest = std::string_view{text}.substr(name_end + 1);
+  const std::vector<std::string_view> fields = absl::StrSplit(rest, ' ', absl::SkipEmpty());
   const auto index = static_cast<size_t>(field - 3);
   uint64_t value = 0;
   if (index >= fields.size() || !absl::SimpleAtoi(fields[index], &value)) return std::nullopt;
