@@ -69,7 +69,8 @@ void TestHeap::Renew() const {
 }
 
 void* TestHeap::Get(size_t size, size_t alignment, Owner owner) const {
-  const absl::StatusOr<void*> block = heap_->Allocate(size, alignment, owner, kAlice);
+  const Owner holder = owner.kind() == Owner::Kind::kProcess ? owner : kAlice;
+  const absl::StatusOr<void*> block = heap_->Allocate(size, alignment, owner, holder);
   EXPECT_TRUE(block.ok()) << size << " bytes: " << block.status();
   return block.value_or(nullptr);
 }

@@ -47,7 +47,8 @@ class TestHeap {
   // Formats it anew.
   void Renew() const;
 
-  // Alice's block, or nullptr and the test fails.
+  // Alice's block, or what process `owner` allocates for itself, or Alice for another owner;
+  // or nullptr, and the test fails.
   void* Get(size_t size, size_t alignment = 16, Owner owner = kAlice) const;
 
   // What Check() says; "" when all is well.
