@@ -15,8 +15,10 @@
 #include <limits>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <set>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -197,10 +199,12 @@ int Domain::BuryTheDead(internal::Evidence evidence) {
 
 bool Domain::AnyInherited(uint64_t made, uint64_t dropped) {
   if (processes_.MayBeUnknown(made)) return true;
+  std::optional<std::vector<internal::ProcessTable::Entry>> family;
+  for (int tries = 0; tries < 3 && !family.has_value(); ++tries) family = processes_.Family();
+  if (!family.has_value()) return true;
   const internal::ProcessId self = ThisProcess().identity();
   bool looked = false;
-  for (auto process = processes_.Next(0); process.kind != Kind::kFree;
-       process = processes_.Next(process.id)) {
+  for (const internal::ProcessTable::Entry& process : *family) {
     if (process.id == self || !process.MayHaveInherited(self, made, dropped)) continue;
     if (process.kind == Kind::kLive) {
       if (!internal::IsDead(process.pid, process.started, header_, internal::Evidence::kQuick)) {

@@ -9,10 +9,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "shared/internal/deadline.h"
 
 namespace mp::internal {
 namespace {
+
+constexpr absl::Duration kSecondPatience = absl::Seconds(1);
 
 // Lists hold slabs by their first page; 0 ends them.
 constexpr uint64_t Links(uint64_t next, uint64_t previous) { return next | (previous << 32); }
@@ -119,7 +123,11 @@ void Arena::Free(Journal::Section& section, PageHeap& pages, Slab* slab, uint32_
   // After:  it is free. A slab taken out of its list is the holder's span.
   // Test:   HeapCrashTest.FreeOfSmallBlocksIsAllOrNothing
   section.Commit();
-  if (release) (void)pages.Free(page, holder, deadline);
+  if (release) {
+    // Having begun, it waits for longer; what is given up then stays the holder's.
+    const timespec second = MonotonicDeadline(kSecondPatience);
+    (void)pages.Free(page, holder, deadline == nullptr ? nullptr : &second);
+  }
 }
 
 void Arena::FreeOwnedBy(Journal::Section& section, PageHeap& pages, Owner owner,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -66,19 +67,27 @@ void Undertaker::FreeFromLimbo(const timespec& deadline) const {
         }
       },
       deadline);
+  const auto family = found.empty() ? std::nullopt : processes.Family();
+  if (!family.has_value()) {
+    if (!all || !found.empty()) limbo.store(1, std::memory_order_release);
+    return;
+  }
   for (ObjectHeader* object : found) {
-    if (!TakeFromLimbo(*object)) {
+    if (!TakeFromLimbo(*object, *family)) {
       all = false;
       continue;
     }
     const void* const keep[] = {object};
+    const uint64_t state = object->state.load(std::memory_order_relaxed);
     object->name.store(0, std::memory_order_relaxed);
-    if (heap.TryFreeOwnedBy(Owner::Object(object), keep, Owner::Process(self), deadline)) {
-      object->state.store(object->state.load(std::memory_order_relaxed) & ~ObjectHeader::kTypeMask,
-                          std::memory_order_release);
-      // What stays of it stays this process's.
-      (void)heap.TryFree(object, Owner::Process(self), deadline);
-    } else {
+    bool freed = heap.TryFreeOwnedBy(Owner::Object(object), keep, Owner::Process(self), deadline);
+    if (freed) {
+      object->state.store(state & ~ObjectHeader::kTypeMask, std::memory_order_release);
+      freed = heap.TryFree(object, Owner::Process(self), deadline);
+    }
+    if (!freed) {
+      // In limbo again, for another time.
+      object->state.store(state, std::memory_order_release);
       object->dropped.store(processes.Clock(), std::memory_order_release);
       heap.SetOwner(object, Owner::Object(object));
       all = false;
@@ -89,7 +98,8 @@ void Undertaker::FreeFromLimbo(const timespec& deadline) const {
 
 // Makes an object in limbo a cell of this process's. False: it is not for us to take, or
 // not yet.
-bool Undertaker::TakeFromLimbo(ObjectHeader& object) const {
+bool Undertaker::TakeFromLimbo(ObjectHeader& object,
+                               const std::vector<ProcessTable::Entry>& family) const {
   const uint64_t state = object.state.load(std::memory_order_acquire);
   uint64_t dropped = object.dropped.load(std::memory_order_acquire);
   const ProcessId maker = object.maker.load(std::memory_order_relaxed);
@@ -103,8 +113,7 @@ bool Undertaker::TakeFromLimbo(ObjectHeader& object) const {
   }
   const uint64_t made = object.made.load(std::memory_order_relaxed);
   if (processes.MayBeUnknown(made)) return false;
-  for (auto process = processes.Next(0); process.kind != Kind::kFree;
-       process = processes.Next(process.id)) {
+  for (const ProcessTable::Entry& process : family) {
     if (process.MayHaveInherited(maker, made, when)) return false;
   }
   // Before: anybody may take it.

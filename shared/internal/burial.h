@@ -23,6 +23,8 @@
 
 #include <time.h>
 
+#include <vector>
+
 #include "shared/heap.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/domain_file.h"
@@ -53,7 +55,7 @@ struct Undertaker {
   bool BuryUntil(const timespec& deadline, ProcessId dead, ProcessTable::Kind was) const;
   int BuryTheUnborn(const timespec& deadline) const;
   void FreeFromLimbo(const timespec& deadline) const;
-  bool TakeFromLimbo(ObjectHeader& object) const;
+  bool TakeFromLimbo(ObjectHeader& object, const std::vector<ProcessTable::Entry>& family) const;
 };
 
 }  // namespace mp::internal

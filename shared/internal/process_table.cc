@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -272,6 +274,16 @@ ProcessTable::Entry ProcessTable::Next(ProcessId after) const {
     if (entry.kind != Kind::kFree) return entry;
   }
   return {};
+}
+
+std::optional<std::vector<ProcessTable::Entry>> ProcessTable::Family() const {
+  const uint64_t before = Clock();
+  std::vector<Entry> all;
+  for (Entry entry = Next(0); entry.kind != Kind::kFree; entry = Next(entry.id)) {
+    all.push_back(entry);
+  }
+  if (Clock() != before) return std::nullopt;
+  return all;
 }
 
 absl::Status ProcessTable::Check() const {

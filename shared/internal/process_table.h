@@ -47,8 +47,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -165,6 +167,11 @@ class ProcessTable {
   static Entry Read(uint32_t index, const Slot& slot);
   // Whether a process of this id may still be there, or its remains.
   bool Knows(ProcessId id) const;
+
+  // All that are not FREE. Nothing where others were born meanwhile: one that was may be
+  // missed, and its parent too, if that one died. Who is an heir of what no longer has a
+  // handle is told by any one look: heirs come from heirs.
+  std::optional<std::vector<Entry>> Family() const;
 
   // Never 0.
   uint64_t Clock() const { return clock_.load(std::memory_order_acquire); }

@@ -37,6 +37,7 @@ using testing::kSanitized;
 using testing::LockNames;
 using testing::Locks;
 using testing::RunKiller;
+using testing::Settle;
 using testing::Stress;
 using testing::Worker;
 
@@ -92,6 +93,7 @@ TYPED_TEST(LockStressTest, CounterSurvivesRandomKills) {
 TYPED_TEST(LockStressTest, SharedVectorIsRebuiltAndNothingIsLost) {
   using String = std::basic_string<char, std::char_traits<char>, Allocator<char>>;
   using Strings = std::vector<String, Allocator<String>>;
+  Settle();
   const TypeParam lock;
   const Shared<Strings> strings;
   const size_t before = Stats().in_use;
@@ -121,6 +123,7 @@ TYPED_TEST(LockStressTest, SharedVectorIsRebuiltAndNothingIsLost) {
   EXPECT_TRUE(report.Clean()) << report.Summary();
   EXPECT_EQ(Check(), absl::OkStatus());
   strings.Reset();
+  Settle();
   BuryAllOthers();
   EXPECT_EQ(Stats().in_use, before);
   EXPECT_EQ(Check(), absl::OkStatus());
