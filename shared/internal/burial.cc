@@ -120,15 +120,16 @@ bool Undertaker::TakeFromLimbo(ObjectHeader& object,
   // After:  this process takes it; if it dies before the next store but one, another does.
   // Test:   ObjectCrashTest.AnObjectInLimboComesBack
   if (!object.dropped.compare_exchange_strong(dropped, kTaken | self)) return false;
-  // Another may have been faster, and the cell be a new object's.
+  // Another may have been faster, and the cell be a new object's; or free, where nobody has
+  // cleared the mark of one who took it and died; or not yet an object again, where another
+  // gives it up. A mark that stayed would keep everybody off for as long as this process lives.
   if (object.state.load(std::memory_order_acquire) != state ||
-      object.maker.load(std::memory_order_relaxed) != maker) {
+      object.maker.load(std::memory_order_relaxed) != maker ||
+      !heap.ChangeOwner(&object, Owner::Object(&object), Owner::Process(self))) {
     uint64_t taken = kTaken | self;
     object.dropped.compare_exchange_strong(taken, dropped);
     return false;
   }
-  // Not where the cell is free, and nobody has cleared the mark of one who took it and died.
-  if (!heap.ChangeOwner(&object, Owner::Object(&object), Owner::Process(self))) return false;
   object.dropped.store(0, std::memory_order_release);
   return true;
 }

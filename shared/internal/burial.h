@@ -34,6 +34,9 @@
 
 namespace mp::internal {
 
+// Shows tests what is private here; defined by them.
+struct BurialTestPeer;
+
 struct Undertaker {
   const DomainHeader& header;
   ProcessTable& processes;
@@ -51,6 +54,8 @@ struct Undertaker {
   int BuryTheDead(Evidence evidence) const;
 
  private:
+  friend struct BurialTestPeer;
+
   // `was`: of what there is proof.
   bool BuryUntil(const timespec& deadline, ProcessId dead, ProcessTable::Kind was) const;
   int BuryTheUnborn(const timespec& deadline) const;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -14,9 +15,14 @@
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
+#include "shared/internal/atomic.h"
+#include "shared/internal/burial.h"
 #include "shared/internal/object.h"
+#include "shared/internal/object_header.h"
+#include "shared/internal/object_type.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
+#include "shared/owner.h"
 #include "shared/raw_array.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
@@ -29,6 +35,17 @@
 #include "tests/support/settings.h"
 
 namespace mp {
+
+namespace internal {
+
+struct BurialTestPeer {
+  static bool TakeFromLimbo(const Undertaker& undertaker, ObjectHeader& object) {
+    return undertaker.TakeFromLimbo(object, *undertaker.processes.Family());
+  }
+};
+
+}  // namespace internal
+
 namespace {
 
 using internal::Evidence;
@@ -236,6 +253,33 @@ TEST_F(ObjectLimboTest, AMakerThatDiesLeavesItToTheBurials) {
   // The heir ends by itself, and is nobody's here to wait for.
   while (domain_.BuryTheDead(Evidence::kThorough) == 0) std::this_thread::yield();
   EXPECT_EQ(Stats().in_use, before_);
+}
+
+// Another undertaker has it in hand, and may give it up again: then anybody may take it.
+TEST_F(ObjectLimboTest, WhatCannotBeTakenIsLeftAsItWas) {
+  Child maker([](auto& step) { step("born"); });
+  ASSERT_TRUE(maker.RunTo("born"));
+  const internal::ProcessId dead = Domain::LastForked();
+  maker.Kill();
+  Settle();
+  internal::Word limbo = 0;
+  const Owner self = domain_.AsHolder();
+  const internal::Undertaker undertaker{domain_.header(), domain_.processes(), domain_.heap(),
+                                        limbo, self.identity()};
+  // As between the last two steps of one who gives up.
+  internal::ObjectHeader& object = **internal::MakeCell(sizeof(internal::ObjectHeader), 16, "");
+  internal::PublishCell(&object, internal::ObjectType::kRawValue);
+  domain_.heap().SetOwner(&object, self);
+  const uint64_t now = domain_.processes().Clock();
+  object.maker.store(dead);
+  object.dropped.store(now);
+  EXPECT_FALSE(internal::BurialTestPeer::TakeFromLimbo(undertaker, object));
+  EXPECT_EQ(object.dropped.load(), now);
+  domain_.heap().SetOwner(&object, Owner::Object(&object));
+  EXPECT_TRUE(internal::BurialTestPeer::TakeFromLimbo(undertaker, object));
+  EXPECT_EQ(object.dropped.load(), 0u);
+  EXPECT_EQ(domain_.heap().Find(&object).owner, self);
+  internal::FreeCell(&object);
 }
 
 TEST_F(ObjectLimboTest, AChildDoesNotEndWhatItsParentLeftInLimbo) {
