@@ -16,7 +16,6 @@
 #include <mutex>
 #include <new>
 #include <optional>
-#include <set>
 #include <string_view>
 #include <vector>
 
@@ -290,14 +289,7 @@ absl::StatusOr<internal::ProcessId> Domain::RegisterLocked() {
 // Whether there may be the child that was to be forked.
 bool Domain::HasChild(internal::ProcessId child) {
   const auto entry = processes_.Find(child);
-  if (entry.kind != Kind::kBorn) return true;
-  std::set<pid_t> known;
-  for (auto process = processes_.Next(0); process.kind != Kind::kFree;
-       process = processes_.Next(process.id)) {
-    if (process.kind == Kind::kLive) known.insert(process.pid);
-  }
-  return internal::AnyUnknownMaps(header_, entry.claimed,
-                                  [&known](pid_t pid) { return known.contains(pid); });
+  return entry.kind != Kind::kBorn || internal::AnyUnborn(header_, processes_, entry.claimed);
 }
 
 bool Domain::HasSlot() { return identity_->process.load(std::memory_order_relaxed) != 0; }

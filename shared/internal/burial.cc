@@ -155,22 +155,26 @@ int Undertaker::BuryTheDead(Evidence evidence) const {
 // before. If it is there it maps the domain, so it is not when nobody unknown does.
 int Undertaker::BuryTheUnborn(const timespec& deadline) const {
   std::vector<ProcessId> unborn;
-  std::set<pid_t> known;
   uint64_t since = std::numeric_limits<uint64_t>::max();
   for (auto process = processes.Next(0); process.kind != Kind::kFree;
        process = processes.Next(process.id)) {
-    if (process.kind == Kind::kLive) known.insert(process.pid);
     if (process.kind != Kind::kForked) continue;
     unborn.push_back(process.id);
     since = std::min(since, process.claimed);
   }
-  if (unborn.empty() ||
-      AnyUnknownMaps(header, since, [&known](pid_t pid) { return known.contains(pid); })) {
-    return 0;
-  }
+  if (unborn.empty() || AnyUnborn(header, processes, since)) return 0;
   int buried = 0;
   for (const ProcessId id : unborn) buried += BuryUntil(deadline, id, Kind::kForked);
   return buried;
+}
+
+bool AnyUnborn(const DomainHeader& header, const ProcessTable& processes, uint64_t since) {
+  std::set<pid_t> known;
+  for (auto process = processes.Next(0); process.kind != Kind::kFree;
+       process = processes.Next(process.id)) {
+    if (process.kind == Kind::kLive) known.insert(process.pid);
+  }
+  return AnyUnknownMaps(header, since, [&known](pid_t pid) { return known.contains(pid); });
 }
 
 }  // namespace mp::internal

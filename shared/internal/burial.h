@@ -23,6 +23,7 @@
 
 #include <time.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "shared/heap.h"
@@ -62,6 +63,11 @@ struct Undertaker {
   void FreeFromLimbo(const timespec& deadline) const;
   bool TakeFromLimbo(ObjectHeader& object, const std::vector<ProcessTable::Entry>& family) const;
 };
+
+// Whether there may be a process that was forked at `since` or later, in nanoseconds of
+// CLOCK_BOOTTIME, and has not yet told its pid: one that maps the domain and is nobody's who is
+// LIVE.
+bool AnyUnborn(const DomainHeader& header, const ProcessTable& processes, uint64_t since);
 
 }  // namespace mp::internal
 
