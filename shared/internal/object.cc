@@ -28,16 +28,14 @@ struct InLimbo {
 // This process's objects in limbo. Held across a fork; a child has none.
 constinit std::mutex limbo_mutex;
 constinit size_t next_look = 16;  // under limbo_mutex: at that many, drops look at them
-// Under limbo_mutex. Never destroyed: static handles are dropped late.
-std::vector<InLimbo>& Limbo() {
-  static std::vector<InLimbo>& limbo = *new std::vector<InLimbo>;
-  return limbo;
-}
+// Under limbo_mutex; made with the first, since most children have none. Never destroyed:
+// static handles are dropped late.
+constinit std::vector<InLimbo>* limbo = nullptr;
 
 [[gnu::constructor(101)]] void RegisterForkHandlers() {
   pthread_atfork([] { limbo_mutex.lock(); }, [] { limbo_mutex.unlock(); },
                  [] {
-                   Limbo().clear();
+                   if (limbo != nullptr) limbo->clear();
                    limbo_mutex.unlock();
                  });
 }
@@ -95,7 +93,8 @@ bool LeaveToOthers(ObjectHeader* cell, EndObject end, IsBusy is_busy) {
   bool look;
   {
     const std::lock_guard lock(limbo_mutex);
-    look = Limbo().size() >= next_look;
+    if (limbo == nullptr) limbo = new std::vector<InLimbo>;
+    look = limbo->size() >= next_look;
   }
   if (look) EndObjectsInLimbo();
   const std::lock_guard lock(limbo_mutex);
@@ -103,7 +102,7 @@ bool LeaveToOthers(ObjectHeader* cell, EndObject end, IsBusy is_busy) {
   // After:  one that a burial gives back when nobody can have it.
   // Test:   ObjectCrashTest.AnObjectInLimboComesBack
   cell->dropped.store(now, std::memory_order_release);
-  Limbo().push_back({cell, end, is_busy});
+  limbo->push_back({cell, end, is_busy});
   return true;
 }
 
@@ -111,7 +110,8 @@ void EndObjectsInLimbo() {
   std::vector<InLimbo> all;
   {
     const std::lock_guard lock(limbo_mutex);
-    all.swap(Limbo());
+    if (limbo == nullptr) return;
+    all.swap(*limbo);
   }
   if (all.empty()) return;
   // Outside of the lock: ~T may drop handles, too.
@@ -129,9 +129,9 @@ void EndObjectsInLimbo() {
     }
   }
   const std::lock_guard lock(limbo_mutex);
-  Limbo().insert(Limbo().end(), stay.begin(), stay.end());
+  limbo->insert(limbo->end(), stay.begin(), stay.end());
   // Each look costs as much as there is: so the next one when there is twice as much.
-  next_look = std::max<size_t>(16, 2 * Limbo().size());
+  next_look = std::max<size_t>(16, 2 * limbo->size());
 }
 
 void RetireCell(ObjectHeader* cell) {
