@@ -9,14 +9,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "shared/internal/deadline.h"
 
 namespace mp::internal {
 namespace {
-
-constexpr absl::Duration kSecondPatience = absl::Seconds(1);
 
 // Lists hold slabs by their first page; 0 ends them.
 constexpr uint64_t Links(uint64_t next, uint64_t previous) { return next | (previous << 32); }
@@ -124,9 +121,9 @@ void Arena::Free(Journal::Section& section, PageHeap& pages, Slab* slab, uint32_
   // Test:   HeapCrashTest.FreeOfSmallBlocksIsAllOrNothing
   section.Commit();
   if (release) {
-    // Having begun, it waits for longer; what is given up then stays the holder's.
-    const timespec second = MonotonicDeadline(kSecondPatience);
-    (void)pages.Free(page, holder, deadline == nullptr ? nullptr : &second);
+    // What is given up stays the holder's.
+    timespec second;
+    (void)pages.Free(page, holder, DeadlineOfWhoHasBegun(deadline, second));
   }
 }
 

@@ -25,6 +25,14 @@ inline timespec MonotonicDeadline(absl::Duration timeout) {
                           std::clamp(timeout, absl::ZeroDuration(), absl::Hours(kCenturyInHours)));
 }
 
+// For the next lock of one who has got the first by `deadline`, and would leave something half
+// done: a second from now, in `second`. Null, for ever, where the first is.
+inline const timespec* DeadlineOfWhoHasBegun(const timespec* deadline, timespec& second) {
+  if (deadline == nullptr) return nullptr;
+  second = MonotonicDeadline(absl::Seconds(1));
+  return &second;
+}
+
 // In seconds, for a first look: no duration overflows it, though it is not exact.
 using RoughSeconds = std::chrono::duration<double>;
 inline constexpr RoughSeconds kRoughCentury = std::chrono::hours(kCenturyInHours);

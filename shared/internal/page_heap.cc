@@ -13,14 +13,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
 
 namespace mp::internal {
 namespace {
-
-constexpr absl::Duration kSecondPatience = absl::Seconds(1);
 
 // Linux 5.14; glibc 2.35 has the name.
 #ifndef MADV_POPULATE_WRITE
@@ -326,9 +323,9 @@ bool PageHeap::Free(uint32_t page, Owner holder, const timespec* deadline) {
     section.Commit();
   }
   const bool released = Release(page, length);
-  // Having begun, it waits for longer; what is given up then stays the holder's.
-  const timespec second = MonotonicDeadline(kSecondPatience);
-  Journal::Section section(journal_, deadline == nullptr ? nullptr : &second);
+  // What is given up stays the holder's.
+  timespec second;
+  Journal::Section section(journal_, DeadlineOfWhoHasBegun(deadline, second));
   if (!section.held()) return true;
   if (released) Add(section, committed_, -int64_t{length});
   MakeFree(section, page, length, /*committed=*/!released);
