@@ -69,12 +69,10 @@ class ABSL_LOCKABLE Journal {
 // it had never been.
 class ABSL_SCOPED_LOCKABLE Journal::Section {
  public:
-  explicit Section(Journal& journal) ABSL_EXCLUSIVE_LOCK_FUNCTION(journal) : journal_(journal) {
-    Entered(journal.mutex_.Lock());
-  }
   // Waits until `deadline`, on CLOCK_MONOTONIC, or for ever where there is none: held() tells
   // whether the lock came in time.
-  Section(Journal& journal, const timespec* deadline) ABSL_EXCLUSIVE_LOCK_FUNCTION(journal)
+  explicit Section(Journal& journal, const timespec* deadline = nullptr)
+      ABSL_EXCLUSIVE_LOCK_FUNCTION(journal)
       : journal_(journal) {
     Entered(deadline == nullptr ? journal.mutex_.Lock() : journal.mutex_.LockUntil(*deadline));
   }
