@@ -122,6 +122,17 @@ bool IsOld(uint64_t time) {
          absl::Seconds(1);
 }
 
+// What `allocate` gives; where memory is short, once more when the dead are buried.
+template <typename Allocate>
+absl::StatusOr<void*> BuryingWhereShort(Domain& domain, Allocate allocate) {
+  absl::StatusOr<void*> block = allocate();
+  if (absl::IsResourceExhausted(block.status()) &&
+      domain.BuryTheDead(internal::Evidence::kThorough) > 0) {
+    return allocate();
+  }
+  return block;
+}
+
 int ArenaCount() {
   return static_cast<int>(std::clamp(2 * sysconf(_SC_NPROCESSORS_ONLN), 4L, 64L));
 }
@@ -227,20 +238,12 @@ void Domain::NoteUsedHeap() {
 
 absl::StatusOr<void*> Domain::Allocate(size_t size, size_t alignment, Owner owner) {
   const Owner self = AsHolder();
-  absl::StatusOr<void*> block = heap_->Allocate(size, alignment, owner, self);
-  if (absl::IsResourceExhausted(block.status()) && BuryTheDead(internal::Evidence::kThorough) > 0) {
-    return heap_->Allocate(size, alignment, owner, self);
-  }
-  return block;
+  return BuryingWhereShort(*this, [&] { return heap_->Allocate(size, alignment, owner, self); });
 }
 
 absl::StatusOr<void*> Domain::AllocateCell(size_t size, size_t alignment) {
   const Owner self = AsHolder();
-  absl::StatusOr<void*> cell = heap_->AllocateCell(size, alignment, self);
-  if (absl::IsResourceExhausted(cell.status()) && BuryTheDead(internal::Evidence::kThorough) > 0) {
-    return heap_->AllocateCell(size, alignment, self);
-  }
-  return cell;
+  return BuryingWhereShort(*this, [&] { return heap_->AllocateCell(size, alignment, self); });
 }
 
 absl::StatusOr<internal::ProcessId> Domain::ClaimForChild() {
