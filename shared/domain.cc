@@ -232,6 +232,9 @@ bool Domain::AnyInherited(uint64_t made, uint64_t dropped) {
 }
 
 void Domain::NoteUsedHeap() {
+  // Before: it has no blocks, and its burial looks for none.
+  // After:  its burial looks at all blocks, perhaps for nothing.
+  // Test:   ProcessTableCrashTest.TheFirstUseOfTheHeapLeavesNothing
   processes_.SetFlag(ThisProcess().identity(), internal::ProcessTable::kUsedHeap);
   identity_->used_heap.store(true, std::memory_order_relaxed);
 }

@@ -73,25 +73,7 @@ void Undertaker::FreeFromLimbo(const timespec& deadline) const {
     return;
   }
   for (ObjectHeader* object : found) {
-    if (!TakeFromLimbo(*object, *family)) {
-      all = false;
-      continue;
-    }
-    const void* const keep[] = {object};
-    const uint64_t state = object->state.load(std::memory_order_relaxed);
-    object->name.store(0, std::memory_order_relaxed);
-    bool freed = heap.TryFreeOwnedBy(Owner::Object(object), keep, Owner::Process(self), deadline);
-    if (freed) {
-      object->state.store(state & ~ObjectHeader::kTypeMask, std::memory_order_release);
-      freed = heap.TryFree(object, Owner::Process(self), deadline);
-    }
-    if (!freed) {
-      // In limbo again, for another time.
-      object->state.store(state, std::memory_order_release);
-      object->dropped.store(processes.Clock(), std::memory_order_release);
-      heap.SetOwner(object, Owner::Object(object));
-      all = false;
-    }
+    all = TakeFromLimbo(*object, *family) && FreeTaken(*object, deadline) && all;
   }
   if (!all) limbo.store(1, std::memory_order_release);
 }
@@ -107,7 +89,7 @@ bool Undertaker::TakeFromLimbo(ObjectHeader& object,
   if (dropped == 0 || processes.Find(maker).kind != Kind::kFree) return false;
   uint64_t when = dropped;
   if ((dropped & kTaken) != 0) {
-    // By one that died before it was done; and so the time is lost.
+    // By one that died before it was done.
     if (processes.Find(dropped & ~kTaken).kind != Kind::kFree) return false;
     when = processes.Clock();
   }
@@ -117,9 +99,14 @@ bool Undertaker::TakeFromLimbo(ObjectHeader& object,
     if (process.MayHaveInherited(maker, made, when)) return false;
   }
   // Before: anybody may take it.
-  // After:  this process takes it; if it dies before the next store but one, another does.
-  // Test:   ObjectCrashTest.AnObjectInLimboComesBack
+  // After:  this process is about to; when it is buried, anybody may again. But the time is lost:
+  //         all who were forked since the object was made are taken for heirs.
+  // Test:   LimboCrashTest.AnUndertakerMayDieToo
   if (!object.dropped.compare_exchange_strong(dropped, kTaken | self)) return false;
+  // Before: an object with the mark of this process.
+  // After:  a cell of this process's, which its burial gives back with all that it has.
+  // Test:   LimboCrashTest.AnUndertakerMayDieToo
+  //
   // Another may have been faster, and the cell be a new object's; or free, where nobody has
   // cleared the mark of one who took it and died; or not yet an object again, where another
   // gives it up. A mark that stayed would keep everybody off for as long as this process lives.
@@ -132,6 +119,24 @@ bool Undertaker::TakeFromLimbo(ObjectHeader& object,
   }
   object.dropped.store(0, std::memory_order_release);
   return true;
+}
+
+// Frees what TakeFromLimbo() took. False: it is in limbo again, for another time.
+bool Undertaker::FreeTaken(ObjectHeader& object, const timespec& deadline) const {
+  const void* const keep[] = {&object};
+  const uint64_t state = object.state.load(std::memory_order_relaxed);
+  object.name.store(0, std::memory_order_relaxed);
+  if (heap.TryFreeOwnedBy(Owner::Object(&object), keep, Owner::Process(self), deadline)) {
+    object.state.store(state & ~ObjectHeader::kTypeMask, std::memory_order_release);
+    if (heap.TryFree(&object, Owner::Process(self), deadline)) return true;
+  }
+  object.state.store(state, std::memory_order_release);
+  object.dropped.store(processes.Clock(), std::memory_order_release);
+  // Before: a cell of this process's, which its burial gives back with all that it has.
+  // After:  an object in limbo, which anybody may take.
+  // Test:   LimboCrashTest.WhatAnUndertakerGivesUpComesBackToo
+  heap.SetOwner(&object, Owner::Object(&object));
+  return false;
 }
 
 int Undertaker::BuryTheDead(Evidence evidence) const {

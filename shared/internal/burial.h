@@ -62,6 +62,7 @@ struct Undertaker {
   int BuryTheUnborn(const timespec& deadline) const;
   void FreeFromLimbo(const timespec& deadline) const;
   bool TakeFromLimbo(ObjectHeader& object, const std::vector<ProcessTable::Entry>& family) const;
+  bool FreeTaken(ObjectHeader& object, const timespec& deadline) const;
 };
 
 // Whether there may be a process that was forked at `since` or later, in nanoseconds of

@@ -82,6 +82,9 @@ absl::StatusOr<ProcessId> ProcessTable::ClaimForSelf(bool heir) {
 }
 
 void ProcessTable::NoteForkWithoutSlot() {
+  // Before: nothing is forked; the clock counts more than it has to.
+  // After:  what was made until now is not given back, though perhaps nothing is forked.
+  // Test:   BurialTest.WhatAChildWithoutASlotMayHaveStays
   unknown_to_.store(clock_.fetch_add(1) + 1, std::memory_order_release);
 }
 
@@ -155,11 +158,20 @@ bool ProcessTable::Change(ProcessId id, Kind from, Kind to, uint32_t actor) {
 
 void ProcessTable::ChildForked(ProcessId id) {
   uint64_t state;
+  // Before: a slot of this process's, whose burial does the same: nobody else knows of the fork.
+  // After:  a child that there is, or was: it becomes LIVE, or nobody unknown maps the domain.
+  // Test:   ProcessTableCrashTest.AForkLeavesNothing
+  //
   // Unless the child was faster.
   if (Load(id, state)) Change(id, Kind::kBorn, Kind::kForked, ActorOf(state));
 }
 
-void ProcessTable::ChildNotForked(ProcessId id) { Change(id, Kind::kBorn, Kind::kFree, 0); }
+void ProcessTable::ChildNotForked(ProcessId id) {
+  // Before: a slot of this process's, whose burial takes it for that of a child, which nobody is.
+  // After:  the slot is FREE.
+  // Test:   ProcessTableCrashTest.AForkThatFailsLeavesNothing
+  Change(id, Kind::kBorn, Kind::kFree, 0);
+}
 
 bool ProcessTable::BecomeLive(ProcessId id) {
   uint64_t state;
@@ -190,10 +202,18 @@ void ProcessTable::SetName(ProcessId self, std::string_view name) {
   uint64_t words[kNameWords] = {};
   std::memcpy(words, name.data(), std::min(name.size(), sizeof(words) - 1));
   for (size_t i = 0; i < kNameWords; ++i) slot.name[i].store(words[i], std::memory_order_relaxed);
+  // Before: it has no name.
+  // After:  it has all of it.
+  // Test:   ProcessTableCrashTest.ANameIsThereOrNot
   slot.named.store(1, std::memory_order_release);
 }
 
-void ProcessTable::DeclareDead(ProcessId id, Kind was) { Change(id, was, Kind::kDead, 0); }
+void ProcessTable::DeclareDead(ProcessId id, Kind was) {
+  // Before: a dead process that nobody knows to be dead; who looks finds it out again.
+  // After:  dead, and nobody's to bury.
+  // Test:   ProcessTableCrashTest.AnUndertakerMayDieToo
+  Change(id, was, Kind::kDead, 0);
+}
 
 bool ProcessTable::BeginBurial(ProcessId id, ProcessId self) {
   uint64_t state;
@@ -212,7 +232,12 @@ void ProcessTable::EndBurial(ProcessId id) {
   Change(id, Kind::kDead, Kind::kFree, 0);
 }
 
-void ProcessTable::PutOffBurial(ProcessId id) { Change(id, Kind::kDead, Kind::kDead, 0); }
+void ProcessTable::PutOffBurial(ProcessId id) {
+  // Before: this process's to bury; its own burial does the same.
+  // After:  dead, and nobody's to bury.
+  // Test:   ProcessTableCrashTest.ABurialThatIsPutOffIsLeftToOthers
+  Change(id, Kind::kDead, Kind::kDead, 0);
+}
 
 void ProcessTable::ReleaseActed(ProcessId id) {
   const uint64_t committed = committed_.load(std::memory_order_acquire);
@@ -222,6 +247,9 @@ void ProcessTable::ReleaseActed(ProcessId id) {
       // A child that it was about to fork, or has forked, nobody can tell any more: the
       // same as one that is forked and has not yet run.
       const Kind kind = KindOf(state) == Kind::kBorn ? Kind::kForked : KindOf(state);
+      // Before: the dead process's to act on; the next undertaker does the same.
+      // After:  nobody's, so anybody's.
+      // Test:   ProcessTableCrashTest.WhatTheDeadHadBegunSurvivesTheUndertaker
       if (slots_[index].state.compare_exchange_weak(state, State(kind, 0, Generation(state)),
                                                     std::memory_order_acq_rel)) {
         break;

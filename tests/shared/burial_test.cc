@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -63,6 +64,18 @@ class BurialTest : public ::testing::Test {
 
   size_t Processes() { return testing::AllIds().size(); }
   internal::ProcessTable& table() { return domain_.processes(); }
+  std::vector<ProcessId> TakeAllSlots() {
+    const ProcessId self = domain_.ThisProcess().identity();
+    std::vector<ProcessId> all;
+    for (;;) {
+      const absl::StatusOr<ProcessId> id = table().ClaimForChild(self);
+      if (id.ok()) {
+        all.push_back(*id);
+      } else if (!table().Grow().ok()) {
+        return all;
+      }
+    }
+  }
 
   Domain& domain_;
   size_t before_;
@@ -320,16 +333,7 @@ TEST_F(BurialTest, AForkLeavesErrnoAlone) {
 
 TEST_F(BurialTest, WhoFoundNoSlotTakesOneWhenThereIs) {
   Child child([&] {
-    const ProcessId self = domain_.ThisProcess().identity();
-    std::vector<ProcessId> all;
-    for (;;) {
-      const absl::StatusOr<ProcessId> id = table().ClaimForChild(self);
-      if (id.ok()) {
-        all.push_back(*id);
-      } else if (!table().Grow().ok()) {
-        break;
-      }
-    }
+    const std::vector<ProcessId> all = TakeAllSlots();
     Inherited<Gate> room;
     const pid_t pid = fork();
     if (pid == 0) {
@@ -348,6 +352,34 @@ TEST_F(BurialTest, WhoFoundNoSlotTakesOneWhenThereIs) {
     for (const ProcessId id : all) table().ChildNotForked(id);
   });
   EXPECT_EQ(child.Finish(), 0);
+}
+
+// Nobody will ever know whether it is gone.
+TEST_F(BurialTest, WhatAChildWithoutASlotMayHaveStays) {
+  Child maker([&] {
+    auto value = std::make_unique<RawValue<int>>(7);
+    const std::vector<ProcessId> all = TakeAllSlots();
+    Inherited<Gate> dropped;
+    const pid_t pid = fork();
+    if (pid == 0) {
+      dropped->Wait();
+      _exit(**value == 7 ? 0 : 1);
+    }
+    EXPECT_EQ(Domain::LastForked(), 0u);
+    for (const ProcessId id : all) table().ChildNotForked(id);
+    value.reset();
+    const RawValue<int> other(-1);
+    dropped->Open();
+    int status = -1;
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+  });
+  const ProcessId id = Domain::LastForked();
+  EXPECT_EQ(maker.Finish(), 0);
+  domain_.Bury(id);
+  EXPECT_EQ(Processes(), 1u);
+  EXPECT_GT(Stats().in_use, before_);
+  testing::Bury(id);
 }
 
 TEST_F(BurialTest, ForksOfManyThreadsAreAllKnown) {

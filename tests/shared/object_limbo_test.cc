@@ -15,11 +15,8 @@
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
-#include "shared/internal/atomic.h"
-#include "shared/internal/burial.h"
 #include "shared/internal/object.h"
 #include "shared/internal/object_header.h"
-#include "shared/internal/object_type.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/owner.h"
@@ -27,6 +24,7 @@
 #include "shared/raw_value.h"
 #include "shared/shared.h"
 #include "sync/lock.h"
+#include "tests/shared/in_limbo.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/fork.h"
@@ -35,19 +33,9 @@
 #include "tests/support/settings.h"
 
 namespace mp {
-
-namespace internal {
-
-struct BurialTestPeer {
-  static bool TakeFromLimbo(const Undertaker& undertaker, ObjectHeader& object) {
-    return undertaker.TakeFromLimbo(object, *undertaker.processes.Family());
-  }
-};
-
-}  // namespace internal
-
 namespace {
 
+using internal::BurialTestPeer;
 using internal::Evidence;
 using testing::AllIds;
 using testing::Child;
@@ -257,26 +245,15 @@ TEST_F(ObjectLimboTest, AMakerThatDiesLeavesItToTheBurials) {
 
 // Another undertaker has it in hand, and may give it up again: then anybody may take it.
 TEST_F(ObjectLimboTest, WhatCannotBeTakenIsLeftAsItWas) {
-  Child maker([](auto& step) { step("born"); });
-  ASSERT_TRUE(maker.RunTo("born"));
-  const internal::ProcessId dead = Domain::LastForked();
-  maker.Kill();
-  Settle();
-  internal::Word limbo = 0;
+  internal::ObjectHeader& object = testing::MakeOrphanInLimbo();
+  const uint64_t dropped = object.dropped.load();
   const Owner self = domain_.AsHolder();
-  const internal::Undertaker undertaker{domain_.header(), domain_.processes(), domain_.heap(),
-                                        limbo, self.identity()};
   // As between the last two steps of one who gives up.
-  internal::ObjectHeader& object = **internal::MakeCell(sizeof(internal::ObjectHeader), 16, "");
-  internal::PublishCell(&object, internal::ObjectType::kRawValue);
   domain_.heap().SetOwner(&object, self);
-  const uint64_t now = domain_.processes().Clock();
-  object.maker.store(dead);
-  object.dropped.store(now);
-  EXPECT_FALSE(internal::BurialTestPeer::TakeFromLimbo(undertaker, object));
-  EXPECT_EQ(object.dropped.load(), now);
+  EXPECT_FALSE(BurialTestPeer::TakeFromLimbo(object));
+  EXPECT_EQ(object.dropped.load(), dropped);
   domain_.heap().SetOwner(&object, Owner::Object(&object));
-  EXPECT_TRUE(internal::BurialTestPeer::TakeFromLimbo(undertaker, object));
+  EXPECT_TRUE(BurialTestPeer::TakeFromLimbo(object));
   EXPECT_EQ(object.dropped.load(), 0u);
   EXPECT_EQ(domain_.heap().Find(&object).owner, self);
   internal::FreeCell(&object);
