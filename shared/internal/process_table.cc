@@ -85,7 +85,12 @@ void ProcessTable::NoteForkWithoutSlot() {
   // Before: nothing is forked; the clock counts more than it has to.
   // After:  what was made until now is not given back, though perhaps nothing is forked.
   // Test:   BurialTest.WhatAChildWithoutASlotMayHaveStays
-  unknown_to_.store(clock_.fetch_add(1) + 1, std::memory_order_release);
+  const uint64_t now = clock_.fetch_add(1) + 1;
+  // Never back: another who forks without a slot at once may have been later, and faster.
+  uint64_t before = unknown_to_.load(std::memory_order_relaxed);
+  while (before < now &&
+         !unknown_to_.compare_exchange_weak(before, now, std::memory_order_release)) {
+  }
 }
 
 absl::StatusOr<ProcessId> ProcessTable::Claim(Kind kind, uint32_t actor, ProcessId parent,

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <thread>
 
@@ -20,6 +21,8 @@
 #include "tests/support/crash.h"
 #include "tests/support/fork.h"
 #include "tests/support/inherited.h"
+#include "tests/support/patience.h"
+#include "tests/support/tracer.h"
 
 namespace mp {
 namespace {
@@ -32,7 +35,9 @@ using testing::CrashCase;
 using testing::CrashReport;
 using testing::ForkMortal;
 using testing::Inherited;
+using testing::Patience;
 using testing::RunCrashSweep;
+using testing::Victim;
 
 size_t Processes() { return testing::AllIds().size(); }
 
@@ -160,6 +165,25 @@ TEST_F(ProcessTableCrashTest, AForkThatFailsLeavesNothing) {
     if (id.ok()) table().ChildNotForked(*id);
   };
   Sweep(crash);
+}
+
+// Not killed, but overtaken, at each instruction: by one whose objects are the newer ones.
+TEST_F(ProcessTableCrashTest, AForkWithoutASlotForgetsNoOther) {
+  Patience patience;
+  bool at_end = false;
+  for (size_t steps = 0; !at_end; ++steps) {
+    Victim victim(
+        patience, [] {}, [this] { table().NoteForkWithoutSlot(); });
+    ASSERT_TRUE(victim.alive());
+    for (size_t i = 0; i < steps && !at_end; ++i) at_end = victim.Step() == Victim::Stop::kAtEnd;
+    const uint64_t made = table().Clock();
+    table().NoteForkWithoutSlot();
+    if (!at_end) {
+      ASSERT_EQ(victim.RunToEnd(), Victim::Stop::kAtEnd);
+    }
+    victim.Finish();
+    ASSERT_TRUE(table().MayBeUnknown(made)) << "after " << steps << " instructions";
+  }
 }
 
 TEST_F(ProcessTableCrashTest, ANameIsThereOrNot) {

@@ -234,6 +234,15 @@ TEST_F(ProcessTableTest, ProcessesClaimAtOnce) {
   EXPECT_EQ(three.Finish(), 0);
 }
 
+TEST_F(ProcessTableTest, WhatWasMadeBeforeAForkWithoutASlotMayBeAnyones) {
+  const uint64_t before = table().Clock();
+  EXPECT_FALSE(table().MayBeUnknown(before));
+  table().NoteForkWithoutSlot();
+  EXPECT_TRUE(table().MayBeUnknown(0));  // made during a fork
+  EXPECT_TRUE(table().MayBeUnknown(before));
+  EXPECT_FALSE(table().MayBeUnknown(table().Clock()));
+}
+
 TEST_F(ProcessTableTest, CheckNamesWhatIsBroken) {
   const ProcessId id = *table().ClaimForChild(self_);
   Word& state = ProcessTableTestPeer::State(table(), id);
