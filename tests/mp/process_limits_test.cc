@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,11 +22,13 @@
 #include "shared/domain.h"
 #include "shared/internal/process_table.h"
 #include "tests/mp/text_pipe.h"
+#include "tests/support/inherited.h"
 #include "tests/support/let_fail.h"
 
 namespace mp {
 namespace {
 
+using testing::Inherited;
 using testing::LetFail;
 using testing::TextPipe;
 
@@ -165,10 +170,21 @@ TEST(ProcessLimitsTest, WithoutASlotThereIsNoChild) {
               const uint64_t self = domain.ThisProcess().identity();
               while (table.ClaimForChild(self).ok() || table.Grow().ok()) {
               }
-              Process child(Body([] { return 7; }));
+              dup2(memfd_create("stderr", 0), STDERR_FILENO);
+              const Inherited<bool> has_run(false);
+              Process child(Body([&] {
+                *has_run = true;
+                return 7;
+              }));
               const absl::Status status = child.Start();
               if (status.code() != absl::StatusCode::kResourceExhausted) return 1;
-              return status.message().find("MP_RESERVE") == std::string::npos ? 2 : 0;
+              if (status.message().find("MP_RESERVE") == std::string::npos) return 2;
+              if (*has_run || child.pid() != 0 || !ActiveChildren().empty()) return 3;
+              // And the kernel has none that anybody would have to wait for.
+              if (waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD) return 4;
+              // Nor has one said anything, at its end.
+              struct stat words;
+              return fstat(STDERR_FILENO, &words) == 0 && words.st_size == 0 ? 0 : 5;
             }),
             0);
 }
