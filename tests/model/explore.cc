@@ -39,7 +39,8 @@ namespace {
 
 constexpr int kMostActors = 12;
 constexpr int kNobody = -1;             // setting up, and between runs
-constexpr int kObserver = kMostActors;  // Always() and Check()
+constexpr int kObserver = kMostActors;  // Always(), and what is looked at in one step
+constexpr int kLast = kMostActors + 1;  // Check()
 constexpr size_t kStackSize = 256 << 10;
 constexpr size_t kMostBytes = 16 << 20;  // of one run's state
 constexpr int64_t kMostSteps = 100'000;  // of one schedule
@@ -104,6 +105,7 @@ class Explorer {
     Life life = Life::kNew;
     bool spared = false;
     bool timed_out = false;
+    bool alone = false;  // the pending step is of interest to who comes last only
     Step pending = {.what = "begin"};
     uint64_t seen = 0;
     std::vector<Held> held;
@@ -131,11 +133,13 @@ class Explorer {
   };
   // Who touches a byte where something begins, a bit for each actor.
   struct Touched {
-    uint16_t by;
+    uint16_t by;  // as far as is known now
     uint16_t written_by;
-    bool shared;      // as far as is known now
-    bool was_shared;  // and was when the exploration began
+    uint16_t was_by;  // and was when the exploration began
+    uint16_t was_written_by;
   };
+  // Who can tell when a step is done.
+  enum class Tells { kNobody, kLast, kOthers };
   struct Traced {
     Choice choice;
     Step step;
@@ -148,7 +152,7 @@ class Explorer {
   bool NextSchedule();
   void Reset();
   void Settle();
-  bool Touch(int by, const Step& step);
+  Tells Touch(int by, const Step& step);
   void Schedule();
   int Decide();
   Node Choices();
@@ -188,6 +192,7 @@ class Explorer {
   int kills_ = 0;
   int timeouts_ = 0;
   int preemptions_ = 0;
+  unsigned gone_ = 0;  // a bit for each actor
   bool over_ = false;  // all have ended or were killed
 
   // The exploration.
@@ -210,7 +215,10 @@ Report Explorer::ExploreAll() {
     nodes_.clear();
     been_.clear();
     report_ = {};
-    for (size_t i = 0; i < used_; ++i) touched_[i].was_shared = touched_[i].shared;
+    for (size_t i = 0; i < used_; ++i) {
+      touched_[i].was_by = touched_[i].by;
+      touched_[i].was_written_by = touched_[i].written_by;
+    }
     do {
       RunOnce();
       ++report_.schedules;
@@ -265,6 +273,7 @@ void Explorer::Reset() {
   depth_ = 0;
   last_ran_ = kNobody;
   kills_ = timeouts_ = preemptions_ = 0;
+  gone_ = 0;
   over_ = false;
 }
 
@@ -381,6 +390,13 @@ int Explorer::Decide() {
 
 Explorer::Node Explorer::Choices() {
   Node node;
+  if (current_ != kNobody && current_ != kObserver && actors_[current_].life == Life::kAlive &&
+      actors_[current_].alone) {
+    // Whether the others go on before it or after it is the same.
+    node.Add(Kind::kRun, current_);
+    if (kills_ < options_.kills && !actors_[current_].spared) node.Add(Kind::kKill, current_);
+    return node;
+  }
   Observe([&] {
     const bool last_ready = LastMayGoOn();
     const bool stay = last_ready && options_.preemptions >= 0 &&
@@ -414,6 +430,7 @@ bool Explorer::Ready(int index) {
 
 void Explorer::Die(int index, Life how) {
   actors_[index].life = how;
+  gone_ |= 1U << index;
   for (const Held& held : std::exchange(actors_[index].held, {})) held.release(held.what);
 }
 
@@ -465,34 +482,40 @@ ActorId Explorer::Begin(std::string_view name, std::function<void()> body) {
   return index;
 }
 
-bool Explorer::Touch(int by, const Step& step) {
-  if (step.address == nullptr) return true;
+Explorer::Tells Explorer::Touch(int by, const Step& step) {
+  if (step.address == nullptr) return Tells::kOthers;
   const auto* const address = static_cast<const char*>(step.address);
   if (address < bytes_ || address >= bytes_ + used_) {
     FailWith("a step on what was not made with Model::Make()");
   }
   Touched& touched = touched_[address - bytes_];
-  touched.by |= static_cast<uint16_t>(1U << by);
-  if (step.write) touched.written_by |= static_cast<uint16_t>(1U << by);
-  if (!touched.shared && touched.written_by != 0 && (touched.by & (touched.by - 1)) != 0) {
-    touched.shared = true;
-    if (options_.reduce) anew_ = true;
+  const auto self = static_cast<uint16_t>(1U << by);
+  touched.by |= self;
+  if (step.write) touched.written_by |= self;
+  if (touched.by != touched.was_by || touched.written_by != touched.was_written_by) {
+    anew_ = options_.reduce;
   }
-  return touched.was_shared;
+  // A read is seen by nobody, and sees what others write, who are not dead.
+  const unsigned others = (step.write ? touched.was_by : touched.was_written_by) & ~self & ~gone_;
+  if ((others & ~(1U << kLast)) != 0) return Tells::kOthers;
+  return others != 0 ? Tells::kLast : Tells::kNobody;
 }
 
 Outcome Explorer::Take(const Step& step) {
   if (current_ == kNobody) return Outcome::kGo;
   if (observing_) {
-    Touch(kObserver, step);
+    Touch(over_ ? kLast : kObserver, step);
     if (step.ready != nullptr && !step.ready(step.argument)) FailWith("a check would have to wait");
     return Outcome::kGo;
   }
   Actor& actor = actors_[current_];
-  const bool shared = Touch(current_, step);
-  if (shared || !options_.reduce || !replay_.empty() ||
-      (step.ready != nullptr && !step.ready(step.argument))) {
+  const Tells tells = Touch(current_, step);
+  const bool each =
+      !options_.reduce || !replay_.empty() || (step.ready != nullptr && !step.ready(step.argument));
+  const bool alone = !each && tells == Tells::kLast;
+  if (each || tells == Tells::kOthers || (alone && kills_ < options_.kills && !actor.spared)) {
     actor.pending = step;
+    actor.alone = alone;
     Schedule();
     actor.seen = Mix(actor.seen, actor.timed_out ? 3 : 2);
     return actor.timed_out ? Outcome::kTimedOut : Outcome::kGo;

@@ -46,6 +46,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace mp::model {
 
@@ -78,10 +79,10 @@ class Model {
  public:
   // Before the actors run ------------------------------------------------------------
 
-  template <typename T>
-  T& Make() {
+  template <typename T, typename... Args>
+  T& Make(Args&&... args) {
     static_assert(std::is_trivially_destructible_v<T>);
-    return *new (MakeBytes(sizeof(T), alignof(T))) T();
+    return *new (MakeBytes(sizeof(T), alignof(T))) T{std::forward<Args>(args)...};
   }
   void* MakeBytes(size_t size, size_t alignment);
 
