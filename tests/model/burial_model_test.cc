@@ -86,6 +86,7 @@ class Family {
     claimed_ = *id;
     child_ = model_.Actor("child", [this, id = *id] {
       model_.Require(table_.BecomeLive(id), "a child that lives has lost its slot");
+      child_is_live_ = 1;
       table_.SetFlag(id, ProcessTable::kUsedHeap);
     });
     forked_ = 1;
@@ -130,6 +131,10 @@ class Family {
     return GenerationOf(state) == ProcessTable::GenerationOf(id) ? KindOf(state) : Kind::kFree;
   }
 
+  uint64_t Generation(ProcessId id) const {
+    return GenerationOf(ProcessTableTestPeer::StateOf(table_, ProcessTable::IndexOf(id)));
+  }
+
   // What holds after every step.
   std::string Broken() const {
     if (absl::Status status = table_.Check(); !status.ok()) return std::string(status.message());
@@ -142,6 +147,7 @@ class Family {
       const Kind kind = KindNow(claimed_);
       if (kind == Kind::kFree) return "the child lives, and its slot is FREE";
       if (kind == Kind::kDead) return "the child lives, and its slot is DEAD";
+      if (child_is_live_ != 0 && kind != Kind::kLive) return "the child is not LIVE any more";
     }
     return "";
   }
@@ -155,9 +161,14 @@ class Family {
       if (index != ProcessTable::IndexOf(last_) && state != (GenerationOf(state) << 19)) {
         return absl::StrCat("slot ", index, " is lost: its kind is ", state & 7);
       }
-      // Each went back once: nobody claims twice the same slot here, but for a fork in vain.
-      if (GenerationOf(state) > 2) return absl::StrCat("slot ", index, " went back too often");
+      // There are enough of them for each claim to have one of its own.
+      if (GenerationOf(state) > 1) return absl::StrCat("slot ", index, " went back twice");
     }
+    for (const ProcessId id : live_) {
+      if (id != 0 && Generation(id) != 1) return "a slot is FREE, and its next id no other";
+    }
+    if (claimed_ != 0 && Generation(claimed_) != 1)
+      return "the slot of a child is FREE, and its next id no other";
     return Broken();
   }
 
@@ -172,6 +183,7 @@ class Family {
   ProcessId claimed_ = 0;                         // for the child
   ActorId child_ = 0;
   uint64_t forked_ = 0;  // there is a child
+  uint64_t child_is_live_ = 0;
 };
 
 Family* Family::current = nullptr;
