@@ -215,10 +215,16 @@ bool Heap::ChangeOwner(void*, Owner, Owner) { return false; }
 namespace mp::model {
 namespace {
 
+// Under a sanitizer, which sees what there is to see in any of them, fewer schedules.
+int Preemptions(int usual, int under_stress) {
+  if (Stress()) return under_stress;
+  return mp::testing::kSanitized ? usual - 1 : usual;
+}
+
 // Somebody looks for the dead while a process forks, its child begins, and any of them dies.
 TEST(BurialModelTest, AForkAgainstABurial) {
   const Report report = Explore(
-      {.name = "burial: a fork", .kills = 2, .preemptions = Stress() ? -1 : 2}, [](Model& model) {
+      {.name = "burial: a fork", .kills = 2, .preemptions = Preemptions(2, -1)}, [](Model& model) {
         Family& family = MakeFamily(model);
         family.Process("parent", [&family](ProcessId self) { family.Fork(self); });
         family.Process("undertaker", [&family](ProcessId self) {
@@ -230,7 +236,7 @@ TEST(BurialModelTest, AForkAgainstABurial) {
 
 TEST(BurialModelTest, AForkInVainAgainstABurial) {
   const Report report =
-      Explore({.name = "burial: a fork in vain", .kills = 1, .preemptions = Stress() ? 3 : 2},
+      Explore({.name = "burial: a fork in vain", .kills = 1, .preemptions = Preemptions(2, 3)},
               [](Model& model) {
                 Family& family = MakeFamily(model);
                 family.Process("parent", [&family](ProcessId self) {
@@ -247,7 +253,7 @@ TEST(BurialModelTest, AForkInVainAgainstABurial) {
 // Two of them, and whoever of them dies is the other's to bury.
 TEST(BurialModelTest, TwoUndertakersOfOneProcess) {
   const Report report =
-      Explore({.name = "burial: two undertakers", .kills = 1, .preemptions = Stress() ? 3 : 2},
+      Explore({.name = "burial: two undertakers", .kills = 1, .preemptions = Preemptions(2, 3)},
               [](Model& model) {
                 Family& family = MakeFamily(model);
                 family.Process("dead", [](ProcessId) {});
@@ -265,7 +271,7 @@ TEST(BurialModelTest, AForkAgainstTwoWhoJoin) {
   const Report report = Explore(
       {.name = "burial: a fork and two who join",
        .kills = Stress() ? 2 : 1,
-       .preemptions = Stress() ? -1 : 3},
+       .preemptions = Preemptions(3, -1)},
       [](Model& model) {
         Family& family = MakeFamily(model);
         const ActorId parent =
@@ -283,7 +289,7 @@ TEST(BurialModelTest, AForkAgainstTwoWhoJoin) {
 // All of it. The parent has died where it may have: somebody joins it, and somebody looks.
 TEST(BurialModelTest, AForkAgainstTwoUndertakers) {
   const Report report = Explore(
-      {.name = "burial: a fork and two undertakers", .kills = 1, .preemptions = Stress() ? 2 : 1},
+      {.name = "burial: a fork and two undertakers", .kills = 1, .preemptions = Preemptions(1, 2)},
       [](Model& model) {
         Family& family = MakeFamily(model);
         const ActorId parent =
