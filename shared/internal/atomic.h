@@ -1,5 +1,5 @@
 // Atomic: the one place that names std::atomic, so that a model build can put a
-// scheduled one in its place.
+// scheduled one in its place: the header that MP_MODEL_ATOMIC names.
 //
 // A Word is what lives in shared memory: 64 bits, lock-free, at the same address
 // in every process of the family.
@@ -10,10 +10,16 @@
 #include <atomic>
 #include <cstdint>
 
+#ifdef MP_MODEL_ATOMIC
+#include MP_MODEL_ATOMIC
+#endif
+
 namespace mp::internal {
 
+#ifndef MP_MODEL_ATOMIC
 template <typename T>
 using Atomic = std::atomic<T>;
+#endif
 
 using Word = Atomic<uint64_t>;
 

@@ -5,6 +5,8 @@
 // who holds a mutex, by threads of one process. A child of fork has that from its parent,
 // where a thread that the child does not have held it, and then takes a lock for misuse.
 // (Those of gcc 12 and clang 14 do not know pthread_mutex_clocklock either.)
+//
+// A model build has others: those of the header that MP_MODEL_MUTEX_CALLS names.
 
 #ifndef MP_SHARED_INTERNAL_MUTEX_CALLS_H_
 #define MP_SHARED_INTERNAL_MUTEX_CALLS_H_
@@ -12,7 +14,9 @@
 #include <pthread.h>
 #include <time.h>
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(MP_MODEL_MUTEX_CALLS)
+#include MP_MODEL_MUTEX_CALLS
+#elif defined(__SANITIZE_THREAD__)
 #define MP_MUTEX_CALLS_PAST_SANITIZER 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -20,6 +24,7 @@
 #endif
 #endif
 
+#ifndef MP_MODEL_MUTEX_CALLS
 namespace mp::internal {
 
 #ifdef MP_MUTEX_CALLS_PAST_SANITIZER
@@ -39,6 +44,9 @@ inline int MutexUnlock(pthread_mutex_t* mutex) { return pthread_mutex_unlock(mut
 
 #endif
 
+inline int MutexConsistent(pthread_mutex_t* mutex) { return pthread_mutex_consistent(mutex); }
+
 }  // namespace mp::internal
+#endif  // MP_MODEL_MUTEX_CALLS
 
 #endif  // MP_SHARED_INTERNAL_MUTEX_CALLS_H_

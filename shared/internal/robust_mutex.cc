@@ -55,7 +55,7 @@ RobustMutex::Result RobustMutex::LockBusy(const timespec& deadline) {
 }
 
 void RobustMutex::MarkConsistent() {
-  const int error = pthread_mutex_consistent(&mutex_);
+  const int error = MutexConsistent(&mutex_);
   if (error != 0) Fatal("robust mutex: pthread_mutex_consistent: error " + std::to_string(error));
 }
 
