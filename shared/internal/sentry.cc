@@ -31,11 +31,11 @@ bool Sentry::IsOverdue(const SentryPost& post) {
   return Milliseconds(CLOCK_MONOTONIC) - looked > kOverdue;
 }
 
-void Sentry::LookAgainIn(int64_t milliseconds) { next_ = std::min(next_, now_ + milliseconds); }
+void Sentry::LookAgainIn(int64_t milliseconds) { pause_ = std::min(pause_, milliseconds); }
 
 timespec Sentry::Look(std::vector<FutexExpectation>& words) {
   now_ = Milliseconds(CLOCK_MONOTONIC);
-  next_ = now_ + kEachSecond;
+  pause_ = kEachSecond;
   found_.clear();
   more_.clear();
   watched_.assign(domain_.processes().committed(), false);
@@ -49,7 +49,9 @@ timespec Sentry::Look(std::vector<FutexExpectation>& words) {
     LookAgainIn(looked + kEachSecond - now_);
   }
   words.insert(words.begin(), found_.begin(), found_.end());
-  return {.tv_sec = next_ / 1000, .tv_nsec = next_ % 1000 * 1'000'000};
+  // From now on: a look may have taken longer than that, and is not to follow on itself.
+  const int64_t next = Milliseconds(CLOCK_MONOTONIC) + std::max<int64_t>(pause_, 1);
+  return {.tv_sec = next / 1000, .tv_nsec = next % 1000 * 1'000'000};
 }
 
 void Sentry::LookAtLanes(std::vector<FutexExpectation>& words) {

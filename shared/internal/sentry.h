@@ -80,10 +80,10 @@ class Sentry {
   std::vector<Suspect> suspects_;
 
   // Of one look.
-  int64_t now_ = 0;                   // milliseconds, as the next one
-  int64_t next_ = 0;
-  std::vector<bool> watched_;         // by slot
-  std::vector<Lane*> more_;           // lanes of those who are watched already
+  int64_t now_ = 0;            // when it began, in milliseconds
+  int64_t pause_ = 0;          // until the next one
+  std::vector<bool> watched_;  // by slot
+  std::vector<Lane*> more_;    // lanes of those who are watched already
   std::vector<FutexExpectation> found_;
 };
 
