@@ -1,5 +1,6 @@
 #include "shared/internal/lane.h"
 
+#include <sched.h>
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -8,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 
 namespace mp::internal {
+
+constexpr int kTries = 100;
 
 // Gives the lane back when its thread ends. Waits after that, in other threads' or the
 // library's destructors, claim one anew, which the kernel then tells of.
@@ -69,7 +72,12 @@ bool LaneTable::Grow() {
 
 Lane* LaneTable::Claim(ProcessId self) {
   Lane* lane = TryClaim(self);
-  if (lane == nullptr && Grow()) lane = TryClaim(self);
+  // Others may grow it, too, or take what has grown.
+  for (int tries = 0; lane == nullptr && tries < kTries; ++tries) {
+    if (!Grow()) sched_yield();
+    if (committed_.load(std::memory_order_acquire) == count_) tries = kTries;
+    lane = TryClaim(self);
+  }
   if (lane == nullptr) return nullptr;
   this_thread_ = lane;
   ThreadEnd::Expect();
