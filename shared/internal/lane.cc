@@ -12,8 +12,8 @@ namespace mp::internal {
 
 constexpr int kTries = 100;
 
-// Gives the lane back when its thread ends. Waits after that, in other threads' or the
-// library's destructors, claim one anew, which the kernel then tells of.
+// Gives the lane back when its thread ends. A wait after that, in another destructor of the
+// thread, claims one anew, of whose end the kernel then tells.
 class ThreadEnd {
  public:
   ~ThreadEnd() {

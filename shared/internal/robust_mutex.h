@@ -9,8 +9,8 @@
 // Sleep: a waiter that was woken, and is killed before it runs, takes its wake-up with it
 //        if somebody else has locked meanwhile: to the kernel the mutex has a holder, and
 //        to that holder it has no waiters, so those that are left would sleep for ever.
-//        Hence nobody sleeps for longer than 50 ms without looking. A lost wake-up costs
-//        that much; it cannot cost more.
+//        Hence nobody sleeps in Lock() for longer than 50 ms without looking. Who is to
+//        sleep for long takes TryLock() and wait.h, as Lock and RLock do.
 // Fork:  a child has the mutex, never the hold.
 // Limit: the kernel gives back the 2,048 newest of the robust mutexes that a
 //        dying thread holds; older ones stay locked.
