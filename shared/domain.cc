@@ -25,6 +25,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "shared/internal/fatal.h"
+#include "shared/internal/held_locks.h"
 #include "shared/internal/memory_limit.h"
 
 namespace mp {
@@ -174,9 +175,12 @@ absl::StatusOr<Domain*> Domain::Make() {
   [[maybe_unused]] const ssize_t random = getrandom(header.id, sizeof(header.id), 0);
   header.inode = mapping->inode;
   const uint32_t slots = internal::ProcessTable::SlotsFor(mapping->size);
-  const size_t heap_offset = kPage + internal::ProcessTable::BytesFor(slots);
+  const size_t lanes_offset = kPage + internal::ProcessTable::BytesFor(slots);
+  const size_t heap_offset = lanes_offset + internal::LaneTable::BytesFor(slots);
   auto* const bytes = static_cast<std::byte*>(mapping->base);
   domain->processes_.Format(bytes + kPage, slots);
+  domain->lanes_.Format(bytes + lanes_offset, slots, header.base, header.size);
+  domain->sentry_post_.Format();
   domain->heap_ = Heap::Format(bytes + heap_offset, mapping->size - heap_offset,
                                options->commit_limit, ArenaCount());
   const absl::StatusOr<internal::ProcessId> self = domain->ClaimForSelf();
@@ -198,7 +202,7 @@ absl::StatusOr<Domain::Identity*> Domain::MakeIdentity() {
 }
 
 internal::Undertaker Domain::ThisUndertaker() {
-  return {header_, processes_, *heap_, limbo_, AsHolder().identity()};
+  return {header_, processes_, *heap_, limbo_, lanes_, AsHolder().identity()};
 }
 
 void Domain::Bury(internal::ProcessId dead) { ThisUndertaker().Bury(dead); }
@@ -206,6 +210,8 @@ void Domain::Bury(internal::ProcessId dead) { ThisUndertaker().Bury(dead); }
 int Domain::BuryTheDead(internal::Evidence evidence) {
   return ThisUndertaker().BuryTheDead(evidence);
 }
+
+int Domain::BuryTheUnborn() { return ThisUndertaker().BuryTheUnborn(); }
 
 bool Domain::AnyInherited(uint64_t made, uint64_t dropped) {
   if (processes_.MayBeUnknown(made)) return true;
@@ -351,6 +357,8 @@ struct DomainForkHandlers {
     Domain::forking_.store(false);
     fork_generation.fetch_add(1, std::memory_order_relaxed);
     Heap::ForgetThreadArenaInChild();
+    internal::LaneTable::ForgetInChild();
+    internal::HeldLocks::ForgetInChild();
     errno = errno_before_fork;
     making.unlock();
   }

@@ -39,8 +39,10 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/burial.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/lane.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
+#include "shared/internal/sentry_post.h"
 #include "shared/owner.h"
 
 namespace mp {
@@ -85,6 +87,8 @@ class Domain {
   }
   Heap& heap() { return *heap_; }
   internal::ProcessTable& processes() { return processes_; }
+  internal::LaneTable& lanes() { return lanes_; }
+  internal::SentryPost& sentry_post() { return sentry_post_; }
   const internal::DomainHeader& header() const { return header_; }
 
   // This process as an owner. Differs from that of every other process, living or
@@ -118,6 +122,8 @@ class Domain {
   // evidence, returning how many.
   void Bury(internal::ProcessId dead);
   int BuryTheDead(internal::Evidence evidence);
+  // Children that were killed before they began.
+  int BuryTheUnborn();
 
   // The clock of processes(), for an object that this process makes; 0 while it forks, when
   // the child may or may not have it.
@@ -171,6 +177,8 @@ class Domain {
   Heap* heap_;  // constant
   internal::ProcessTable processes_;
   internal::Word limbo_;  // 1: dead makers may have left objects in limbo
+  internal::LaneTable lanes_;
+  internal::SentryPost sentry_post_;
 };
 
 namespace internal {

@@ -71,7 +71,8 @@ DomainStats Stats() {
   const HeapStats heap = domain->heap().Stats();
   stats.reserved = domain->header().size;
   stats.committed =
-      heap.committed + heap.overhead + domain->processes().CommittedBytes() + kHeaderBytes;
+      heap.committed + heap.overhead + domain->processes().CommittedBytes() +
+      domain->lanes().CommittedBytes() + kHeaderBytes;
   stats.commit_limit = heap.commit_limit;
   return stats;
 }

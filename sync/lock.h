@@ -22,9 +22,10 @@
 // Misuse:   a second Acquire() by the holder, a Release() by anybody else: this process
 //           ends, with one line that names the lock and its holder. Use RLock, or
 //           Semaphore(1).
-// Limit:    of the locks that one thread holds when it dies the kernel gives back the
-//           newest 2,048; older ones stay locked. A family is within one PID namespace:
-//           where ids of threads repeat, one thread is taken for the other.
+// Limit:    a thread holds at most 2,000 locks; one more ends its process, with a line that
+//           says so: when it dies, the kernel would not give them all back. A family is
+//           within one PID namespace: where ids of threads repeat, one thread is taken for
+//           the other.
 // Cost:     104 bytes of the domain; uncontended, no system call. Figures in
 //           docs/benchmarks.md.
 

@@ -14,8 +14,8 @@
 // Signals:  not in a signal handler.
 // Misuse:   a Release() by anybody but the holder: this process ends, with one line that
 //           names the lock and its holder.
-// Limit:    as for Lock: threads that have the same id, in different PID namespaces, are
-//           one holder.
+// Limit:    as for Lock: a thread holds at most 2,000, at whatever levels; threads that have
+//           the same id, in different PID namespaces, are one holder.
 // Cost:     104 bytes of the domain; uncontended, no system call. Figures in
 //           docs/benchmarks.md.
 //

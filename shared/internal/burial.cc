@@ -19,8 +19,10 @@ using Kind = ProcessTable::Kind;
 
 constexpr absl::Duration kPatience = absl::Milliseconds(50);
 
+timespec Undertaker::Patience() { return MonotonicDeadline(kPatience); }
+
 bool Undertaker::Bury(ProcessId dead) const {
-  const timespec deadline = MonotonicDeadline(kPatience);
+  const timespec deadline = Patience();
   bool buried = false;
   for (const Kind was : {Kind::kLive, Kind::kForked, Kind::kBorn}) {
     buried = buried || BuryUntil(deadline, dead, was);
@@ -35,6 +37,8 @@ bool Undertaker::BuryUntil(const timespec& deadline, ProcessId dead, Kind was) c
   if (!processes.BeginBurial(dead, self)) return false;
   const uint32_t flags = processes.Find(dead).flags;
   if ((flags & ProcessTable::kActed) != 0) processes.ReleaseActed(dead);
+  lanes.BuryLanesOf(dead);
+  lanes.TellDeath();
   if (flags != 0) {
     // It may have been about to leave an object in limbo, or to take one from there.
     limbo.store(1, std::memory_order_release);
@@ -150,7 +154,7 @@ int Undertaker::BuryTheDead(Evidence evidence) const {
     }
   }
   int buried = 0;
-  const timespec deadline = MonotonicDeadline(kPatience);
+  const timespec deadline = Patience();
   for (const ProcessId id : dead) buried += BuryUntil(deadline, id, Kind::kLive);
   // Only now: their children are known for such, and none of their pids is taken for alive.
   return evidence == Evidence::kThorough ? buried + BuryTheUnborn(deadline) : buried;

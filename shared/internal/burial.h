@@ -1,16 +1,19 @@
 // Burial: what a dead process leaves goes back to the family, and its slot with it.
 //
-// Done by who learns of a death: the parent that waits for its child, whoever is short of
-// memory or of slots, and who drops an object that the dead one may have inherited. Each step may
+// Done by who learns of a death: the sentry (sentry.h), the parent that waits for its child,
+// whoever is short of memory or of slots, and who drops an object that the dead one may have
+// inherited. Each step may
 // be repeated, so an undertaker that is killed is no problem: its own burial, by another, leaves
 // what it had begun to others.
 //
 //   1  the slot has an undertaker, the only one                  ProcessTable::BeginBurial
 //   2  what the dead was the actor of has none again             ReleaseActed
-//   3  its blocks, and the objects that it was making or
+//   3  whom its threads kept waiting is woken, their lanes are
+//      free; who waits for a death is woken                      LaneTable::BuryLanesOf
+//   4  its blocks, and the objects that it was making or
 //      dropping, are free                                        Heap::FreeOwnedBy
-//   4  the slot is FREE                                          EndBurial
-//   5  objects in limbo whose maker is dead, and that nobody     FreeFromLimbo
+//   5  the slot is FREE                                          EndBurial
+//   6  objects in limbo whose maker is dead, and that nobody     FreeFromLimbo
 //      can have any more, are free
 //
 // It waits for locks of the heap for 50 ms in all: a process that is stopped inside the heap
@@ -29,6 +32,7 @@
 #include "shared/heap.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/lane.h"
 #include "shared/internal/object_header.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
@@ -43,6 +47,7 @@ struct Undertaker {
   ProcessTable& processes;
   Heap& heap;
   Word& limbo;     // 1: dead makers may have left objects in limbo
+  LaneTable& lanes;
   ProcessId self;  // the calling process
 
   // The caller has proof that the process is dead. Nothing happens when it is buried already,
@@ -53,10 +58,13 @@ struct Undertaker {
   // Looks at every process, and buries those of whose death there is evidence. Returns how
   // many.
   int BuryTheDead(Evidence evidence) const;
+  // The children that were killed before they began, where nobody unknown maps the domain.
+  int BuryTheUnborn() const { return BuryTheUnborn(Patience()); }
 
  private:
   friend struct BurialTestPeer;
 
+  static timespec Patience();
   // `was`: of what there is proof.
   bool BuryUntil(const timespec& deadline, ProcessId dead, ProcessTable::Kind was) const;
   int BuryTheUnborn(const timespec& deadline) const;

@@ -180,6 +180,10 @@ class ProcessTable {
   absl::Status Check() const;
 
   uint32_t slot_count() const { return static_cast<uint32_t>(slot_count_); }
+  // Those that have memory.
+  uint32_t committed() const {
+    return static_cast<uint32_t>(committed_.load(std::memory_order_acquire));
+  }
 
   // For who has a copy of the table's bytes: what they say, which nobody has checked.
   struct Place {

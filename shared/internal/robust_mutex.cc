@@ -12,8 +12,9 @@
 
 namespace mp::internal {
 
-// HolderTid() reads the futex word of the mutex, which glibc keeps first.
 static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0);
+static_assert(RobustMutex::kSleepers == FUTEX_WAITERS);
+static_assert(sizeof(FutexWord) == sizeof(int));
 
 void RobustMutex::Init(bool recursive) {
   pthread_mutexattr_t attributes;
@@ -57,11 +58,6 @@ RobustMutex::Result RobustMutex::LockBusy(const timespec& deadline) {
 void RobustMutex::MarkConsistent() {
   const int error = MutexConsistent(&mutex_);
   if (error != 0) Fatal("robust mutex: pthread_mutex_consistent: error " + std::to_string(error));
-}
-
-pid_t RobustMutex::HolderTid() const {
-  const int word = __atomic_load_n(&mutex_.__data.__lock, __ATOMIC_RELAXED);
-  return word & FUTEX_TID_MASK;
 }
 
 RobustMutex::Result RobustMutex::ResultOf(const char* call, int error) {

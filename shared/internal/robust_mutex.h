@@ -9,8 +9,8 @@
 // Sleep: a waiter that was woken, and is killed before it runs, takes its wake-up with it
 //        if somebody else has locked meanwhile: to the kernel the mutex has a holder, and
 //        to that holder it has no waiters, so those that are left would sleep for ever.
-//        Hence nobody sleeps for longer than 50 ms without looking. A lost wake-up costs
-//        that much; it cannot cost more.
+//        Hence nobody sleeps in Lock() for longer than 50 ms without looking. Who is to
+//        sleep for long takes TryLock() and wait.h, as Lock and RLock do.
 // Fork:  a child has the mutex, never the hold.
 // Limit: the kernel gives back the 2,048 newest of the robust mutexes that a
 //        dying thread holds; older ones stay locked.
@@ -22,6 +22,9 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include <cstdint>
+
+#include "shared/internal/futex.h"
 #include "shared/internal/mutex_calls.h"
 
 namespace mp::internal {
@@ -62,7 +65,32 @@ class RobustMutex {
   }
 
   // The thread that holds it, 0 for none. A hint unless it is the caller.
-  pid_t HolderTid() const;
+  pid_t HolderTid() const { return HolderIn(word().load(std::memory_order_relaxed)); }
+
+  // For who sleeps on it by other means. The word has the holder's thread id; while it has
+  // kSleepers, the unlock and the holder's death wake one who sleeps on it.
+  static constexpr uint32_t kSleepers = 0x80000000;
+  static pid_t HolderIn(uint32_t word) { return static_cast<pid_t>(word & 0x3fffffff); }
+  FutexWord& word() {
+    return reinterpret_cast<FutexWord&>(mutex_.__data.__lock);  // glibc keeps it first
+  }
+  const FutexWord& word() const {
+    return reinterpret_cast<const FutexWord&>(mutex_.__data.__lock);
+  }
+  // Where it was `seen`, and is held: `seen` and the word have kSleepers. False: it has changed.
+  [[nodiscard]] bool AnnounceSleeper(uint32_t& seen) {
+    if ((seen & kSleepers) != 0) return true;
+    if (!word().compare_exchange_strong(seen, seen | kSleepers, std::memory_order_relaxed)) {
+      return false;
+    }
+    seen |= kSleepers;
+    return true;
+  }
+  // By the holder: others may sleep on it.
+  void AnnounceSleepers() { word().fetch_or(kSleepers, std::memory_order_relaxed); }
+
+  // By the holder: how often it has locked a recursive mutex; 1 of another.
+  uint32_t Level() const { return mutex_.__data.__count; }
 
  private:
   static constexpr int kNapMilliseconds = 50;

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <fstream>
 #include <string>
 #include <string_view>
@@ -12,6 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "shared/internal/fatal.h"
+#include "shared/internal/held_locks.h"
+#include "shared/internal/lane.h"
+#include "shared/internal/wait.h"
 
 namespace mp::internal {
 namespace {
@@ -57,15 +61,52 @@ RobustLock::RobustLock(ObjectType type, std::string_view name) : state_(MakeOrDi
 
 bool RobustLock::Acquire(absl::Duration timeout) const {
   if (timeout <= absl::ZeroDuration()) return TryAcquire();
-  const RobustMutex::Result result = timeout == absl::InfiniteDuration()
-                                         ? state_->mutex.Lock()
-                                         : state_->mutex.LockUntil(MonotonicDeadline(timeout));
-  return AfterLock(result);
+  if (HeldLocks::IsFull()) CheckLimit();
+  const RobustMutex::Result result = state_->mutex.TryLock();
+  if (result != RobustMutex::Result::kBusy) return AfterLock(result);
+  if (timeout == absl::InfiniteDuration()) return AcquireSlow(result, nullptr);
+  const timespec deadline = MonotonicDeadline(timeout);
+  return AcquireSlow(result, &deadline);
+}
+
+bool RobustLock::AcquireSlow(RobustMutex::Result result, const timespec* deadline) const {
+  return AfterLock(result == RobustMutex::Result::kBusy ? LockBusy(deadline) : result);
+}
+
+RobustMutex::Result RobustLock::LockBusy(const timespec* deadline) const {
+  RobustMutex& mutex = state_->mutex;
+  RobustMutex::Result result = RobustMutex::Result::kBusy;
+  auto try_if_free = [&] {
+    if (mutex.HolderTid() == 0) result = mutex.TryLock();
+    return result != RobustMutex::Result::kBusy;
+  };
+  if (SpinUntil(try_if_free)) return result;
+  // Until the lock is its own and says that others may sleep, a wake that it gets is passed on
+  // when it dies.
+  const SleepsOn note(LaneForNotes(), mutex.word());
+  for (bool slept = false;; slept = true) {
+    uint32_t seen = mutex.word().load(std::memory_order_relaxed);
+    while (RobustMutex::HolderIn(seen) == 0 || !mutex.AnnounceSleeper(seen)) {
+      if (try_if_free()) {
+        // Before: the holder's unlock, or death, wakes nobody; its lane says whom to wake.
+        // After:  it wakes one of those who sleep still.
+        // Test:   LockOwnerDeathTest.AWokenWaiterThatIsKilledLeavesNobodyAsleep
+        if (slept) mutex.AnnounceSleepers();
+        return result;
+      }
+      seen = mutex.word().load(std::memory_order_relaxed);
+    }
+    // Who leaves now has said to the holder that others may sleep.
+    if (Wait(mutex.word(), seen, {.deadline = deadline, .spin = false}) == WaitResult::kTimedOut) {
+      return RobustMutex::Result::kBusy;
+    }
+  }
 }
 
 bool RobustLock::AfterLock(RobustMutex::Result result) const {
   switch (result) {
     case RobustMutex::Result::kAcquired:
+      CountAcquired();
       return true;
     case RobustMutex::Result::kBusy:
       return false;
@@ -79,6 +120,7 @@ bool RobustLock::AfterLock(RobustMutex::Result result) const {
   // Test:   LockCrashTest.NextHolderLearnsThatOwnerDied
   state_->owner_died.store(1, std::memory_order_release);
   state_->mutex.MarkConsistent();
+  CountAcquired();
   return true;
 }
 
@@ -98,6 +140,14 @@ void RobustLock::MarkConsistent() const {
   // After:  nobody is, until a holder dies again: also of this one.
   // Test:   LockOwnerDeathTest.ADeathAfterTheRepairIsToldAnew
   state_->owner_died.store(0, std::memory_order_release);
+}
+
+void RobustLock::CheckLimit() const {
+  if (HeldByThisThread()) return;
+  Fatal(absl::StrCat(state_->Describe(), ": acquired by ", DescribeThread(ThisTid()),
+                     ", which holds ", HeldLocks::kMost,
+                     " locks already; of more the kernel would not give all to others when it "
+                     "dies; let fewer locks guard the data"));
 }
 
 void RobustLock::ReleasedByStranger() const {

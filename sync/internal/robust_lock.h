@@ -12,6 +12,8 @@
 #ifndef MP_SYNC_INTERNAL_ROBUST_LOCK_H_
 #define MP_SYNC_INTERNAL_ROBUST_LOCK_H_
 
+#include <time.h>
+
 #include <chrono>
 #include <string_view>
 
@@ -19,6 +21,7 @@
 #include "absl/time/time.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/held_locks.h"
 #include "shared/internal/object.h"
 #include "shared/internal/robust_mutex.h"
 
@@ -42,18 +45,30 @@ class RobustLock {
   RobustLock(ObjectType type, std::string_view name);
 
   void Acquire() const {
-    const RobustMutex::Result result = state_->mutex.Lock();
-    if (result != RobustMutex::Result::kAcquired) [[unlikely]]
-      AfterLock(result);
+    if (HeldLocks::IsFull()) [[unlikely]]
+      CheckLimit();
+    const RobustMutex::Result result = state_->mutex.TryLock();
+    if (result != RobustMutex::Result::kAcquired) [[unlikely]] {
+      AcquireSlow(result, nullptr);
+    } else {
+      CountAcquired();
+    }
   }
   bool Acquire(absl::Duration timeout) const;
   bool TryAcquire() const {
+    if (HeldLocks::IsFull()) [[unlikely]]
+      CheckLimit();
     const RobustMutex::Result result = state_->mutex.TryLock();
-    return result == RobustMutex::Result::kAcquired || AfterTryLock(result);
+    if (result != RobustMutex::Result::kAcquired) return AfterTryLock(result);
+    CountAcquired();
+    return true;
   }
   void Release() const {
+    // Before the unlock: then it is another's.
+    const bool last = state_->mutex.Level() == 1;
     if (!state_->mutex.Unlock()) [[unlikely]]
       ReleasedByStranger();
+    if (last) HeldLocks::Remove();
   }
   bool Locked() const { return state_->mutex.HolderTid() != 0; }
   bool HeldByThisThread() const;
@@ -76,8 +91,14 @@ class RobustLock {
   static absl::StatusOr<LockState*> Make(ObjectType type, std::string_view name);
   static LockState* MakeOrDie(ObjectType type, std::string_view name);
   // Returns whether the lock was acquired.
+  bool AcquireSlow(RobustMutex::Result result, const timespec* deadline) const;
+  RobustMutex::Result LockBusy(const timespec* deadline) const;
   bool AfterLock(RobustMutex::Result result) const;
   bool AfterTryLock(RobustMutex::Result result) const;
+  void CountAcquired() const {
+    if (state_->mutex.Level() == 1) HeldLocks::Add();
+  }
+  void CheckLimit() const;
   [[noreturn]] void ReleasedByStranger() const;
   [[noreturn]] void Misuse(std::string_view what, std::string_view instead) const;
 

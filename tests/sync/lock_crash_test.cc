@@ -11,8 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "shared/inspect.h"
+#include "shared/internal/wait.h"
 #include "sync/lock.h"
 #include "sync/rlock.h"
+#include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
@@ -51,6 +53,10 @@ template <typename L>
 class LockCrashTest : public ::testing::Test {
  protected:
   void SetUpPoint() {
+    // Or the next victim, where it waits, buries the last one on the way.
+    testing::Settle();
+    // The first lane of the domain takes more than the next.
+    internal::LaneForNotes();
     lock_.emplace();
     data_->first = 0;
     data_->second = 0;

@@ -1,0 +1,194 @@
+#include "shared/internal/lane.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace mp::internal {
+
+constexpr int kTries = 100;
+
+// Gives the lane back when its thread ends. A wait after that, in another destructor of the
+// thread, claims one anew, of whose end the kernel then tells.
+class ThreadEnd {
+ public:
+  ~ThreadEnd() {
+    ended_ = true;
+    if (Lane* lane = LaneTable::this_thread_; lane != nullptr) {
+      LaneTable::this_thread_ = nullptr;
+      LaneTable::GiveBack(*lane);
+    }
+  }
+  static void Expect();
+
+ private:
+  static inline constinit thread_local bool ended_ = false;
+};
+
+void ThreadEnd::Expect() {
+  if (ended_) return;
+  // Its destructor is registered where control passes here first.
+  static thread_local ThreadEnd at_the_end;
+  static_cast<void>(at_the_end);
+}
+
+void LaneTable::Format(void* memory, uint32_t lanes, uint64_t base, uint64_t size) {
+  lanes_ = static_cast<Lane*>(memory);
+  count_ = lanes;
+  base_ = base;
+  size_ = size;
+  committed_.store(0, std::memory_order_relaxed);
+  hint_.store(0, std::memory_order_relaxed);
+  growing_.Init(/*recursive=*/false);
+  deaths_.store(0, std::memory_order_relaxed);
+  arrivals_.store(0, std::memory_order_relaxed);
+}
+
+bool LaneTable::Grow() {
+  const RobustMutex::Result result = growing_.TryLock();
+  // Who has it may be stopped: then there is no lane for now.
+  if (result == RobustMutex::Result::kBusy || result == RobustMutex::Result::kHeldByCaller) {
+    return false;
+  }
+  if (result == RobustMutex::Result::kOwnerDied) growing_.MarkConsistent();
+  const uint64_t committed = committed_.load(std::memory_order_relaxed);
+  bool grown = false;
+  if (committed < count_ && madvise(lanes_ + committed, kLanesInAPage * sizeof(Lane),
+                                    MADV_POPULATE_WRITE) == 0) {
+    for (uint32_t i = 0; i < kLanesInAPage; ++i) lanes_[committed + i].alive.Init(false);
+    hint_.store(committed, std::memory_order_relaxed);
+    // Before: the page has memory and nobody looks at it; who comes next does it again.
+    // After:  its lanes are free.
+    // Test:   LaneCrashTest.TheBirthOfALaneLeavesNothing
+    committed_.store(committed + kLanesInAPage, std::memory_order_release);
+    grown = true;
+  }
+  return growing_.Unlock() && grown;
+}
+
+Lane* LaneTable::Claim(ProcessId self) {
+  Lane* lane = TryClaim(self);
+  // Others may grow it, too, or take what has grown.
+  for (int tries = 0; lane == nullptr && tries < kTries; ++tries) {
+    if (!Grow()) sched_yield();
+    if (committed_.load(std::memory_order_acquire) == count_) tries = kTries;
+    lane = TryClaim(self);
+  }
+  if (lane == nullptr) return nullptr;
+  this_thread_ = lane;
+  ThreadEnd::Expect();
+  // The sentry is to watch it, too.
+  arrivals_.fetch_add(1, std::memory_order_release);
+  FutexWake(arrivals_, 1);
+  return lane;
+}
+
+Lane* LaneTable::TryClaim(ProcessId self) {
+  const uint64_t start = hint_.load(std::memory_order_relaxed);
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  for (uint64_t step = 0; step < committed; ++step) {
+    const uint64_t index = (start + step) % committed;
+    Lane& lane = lanes_[index];
+    if (lane.process.load(std::memory_order_relaxed) != 0) continue;
+    const RobustMutex::Result result = lane.alive.TryLock();
+    // Held by one that is about to claim it, or by a thread of the dead through which the
+    // kernel has not yet gone: it still reads what the mutex has in it.
+    if (result == RobustMutex::Result::kBusy || result == RobustMutex::Result::kHeldByCaller) {
+      continue;
+    }
+    if (lane.process.load(std::memory_order_acquire) != 0) {
+      // Another had it meanwhile, and ended.
+      if (result == RobustMutex::Result::kOwnerDied) lane.alive.MarkConsistent();
+      static_cast<void>(lane.alive.Unlock());
+      continue;
+    }
+    lane.sleeps_on.store(0, std::memory_order_relaxed);
+    for (Word& debt : lane.owes) debt.store(0, std::memory_order_relaxed);
+    // Before: the lane is free, whoever holds its mutex.
+    // After:  it is this thread's; its death is seen at the mutex.
+    // Test:   LaneCrashTest.TheBirthOfALaneLeavesNothing
+    lane.process.store(self, std::memory_order_release);
+    if (result == RobustMutex::Result::kOwnerDied) lane.alive.MarkConsistent();
+    hint_.store(index + 1, std::memory_order_relaxed);
+    return &lane;
+  }
+  return nullptr;
+}
+
+void LaneTable::GiveBack(Lane& lane) {
+  lane.sleeps_on.store(0, std::memory_order_relaxed);
+  for (Word& debt : lane.owes) debt.store(0, std::memory_order_relaxed);
+  // Before: the lane of a thread that has ended.
+  // After:  free; a mutex whose owner died is no obstacle to who claims it.
+  // Test:   LaneCrashTest.TheEndOfAThreadLeavesNothing
+  lane.process.store(0, std::memory_order_release);
+  static_cast<void>(lane.alive.Unlock());
+}
+
+void LaneTable::WakeAllOn(uint64_t address) const {
+  if (address - base_ >= size_ || address % alignof(FutexWord) != 0) return;
+  FutexWake(*reinterpret_cast<const FutexWord*>(address), kWakeAll);
+}
+
+void LaneTable::WakeFor(const Lane& lane) const {
+  WakeAllOn(lane.sleeps_on.load(std::memory_order_acquire));
+  for (const Word& debt : lane.owes) WakeAllOn(debt.load(std::memory_order_acquire));
+}
+
+void LaneTable::BuryLanesOf(ProcessId dead) {
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  for (uint64_t index = 0; index < committed; ++index) {
+    Lane& lane = lanes_[index];
+    ProcessId process = lane.process.load(std::memory_order_acquire);
+    if (process != dead) continue;
+    // What it says stays: another may have freed the lane meanwhile, and what is there now
+    // be of a new thread. Who claims the lane clears it.
+    WakeFor(lane);
+    // Before: the lane is the dead's; who buries it again wakes them again.
+    // After:  free.
+    // Test:   LaneCrashTest.TheBurialOfALaneMayBeInterrupted
+    lane.process.compare_exchange_strong(process, 0, std::memory_order_acq_rel);
+  }
+}
+
+bool LaneTable::FreeIfGone(Lane& lane) {
+  const RobustMutex::Result result = lane.alive.TryLock();
+  if (result == RobustMutex::Result::kBusy || result == RobustMutex::Result::kHeldByCaller) {
+    return false;
+  }
+  // Nobody can have claimed it: that takes the mutex.
+  WakeFor(lane);
+  // Before: the lane of a thread that has ended, still, or again: the mutex tells.
+  // After:  free.
+  // Test:   LaneCrashTest.TheBurialOfALaneMayBeInterrupted
+  lane.process.store(0, std::memory_order_release);
+  if (result == RobustMutex::Result::kOwnerDied) lane.alive.MarkConsistent();
+  return lane.alive.Unlock();
+}
+
+void LaneTable::TellDeath() {
+  deaths_.fetch_add(1, std::memory_order_acq_rel);
+  FutexWake(deaths_, kWakeAll);
+}
+
+absl::Status LaneTable::Check(const ProcessTable& processes) const {
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  if (committed > count_) {
+    return absl::InternalError("lanes: more are committed than there are");
+  }
+  for (uint64_t index = 0; index < committed; ++index) {
+    const Lane& lane = lanes_[index];
+    const ProcessId process = lane.process.load(std::memory_order_acquire);
+    if (process == 0 || processes.Find(process).kind != ProcessTable::Kind::kFree) continue;
+    if (lane.process.load(std::memory_order_acquire) != process) continue;
+    return absl::InternalError(
+        absl::StrCat("lanes: lane ", index, " is of a process that is no more"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mp::internal

@@ -1,0 +1,160 @@
+#include "shared/internal/sentry.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "shared/internal/proof_of_death.h"
+
+namespace mp::internal {
+namespace {
+
+using Kind = ProcessTable::Kind;
+
+constexpr int64_t kEachSecond = 1000;
+constexpr int64_t kOverdue = 2000;
+constexpr int64_t kShort = 50;
+
+int64_t Milliseconds(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
+}  // namespace
+
+bool Sentry::IsOverdue(const SentryPost& post) {
+  const auto looked = static_cast<int64_t>(post.looked.load(std::memory_order_relaxed));
+  return Milliseconds(CLOCK_MONOTONIC) - looked > kOverdue;
+}
+
+void Sentry::LookAgainIn(int64_t milliseconds) { pause_ = std::min(pause_, milliseconds); }
+
+timespec Sentry::Look(std::vector<FutexExpectation>& words) {
+  now_ = Milliseconds(CLOCK_MONOTONIC);
+  pause_ = kEachSecond;
+  found_.clear();
+  more_.clear();
+  watched_.assign(domain_.processes().committed(), false);
+  LookAtLanes(words);
+  SentryPost& post = domain_.sentry_post();
+  const auto looked = static_cast<int64_t>(post.looked.load(std::memory_order_relaxed));
+  if (now_ - looked >= kEachSecond) {
+    post.looked.store(static_cast<uint64_t>(now_), std::memory_order_relaxed);
+    LookAtProcesses();
+  } else {
+    LookAgainIn(looked + kEachSecond - now_);
+  }
+  words.insert(words.begin(), found_.begin(), found_.end());
+  // From now on: a look may have taken longer than that, and is not to follow on itself.
+  const int64_t next = Milliseconds(CLOCK_MONOTONIC) + std::max<int64_t>(pause_, 1);
+  return {.tv_sec = next / 1000, .tv_nsec = next % 1000 * 1'000'000};
+}
+
+void Sentry::LookAtLanes(std::vector<FutexExpectation>& words) {
+  LaneTable& lanes = domain_.lanes();
+  const size_t room = kMostFutexes - words.size();
+  const uint32_t committed = lanes.committed();
+  uint64_t sleepers = 0;
+  for (uint32_t index = 0; index < committed; ++index) {
+    Lane& lane = lanes[index];
+    const ProcessId process = lane.process.load(std::memory_order_acquire);
+    if (process == 0 || &lane == LaneTable::OfThisThreadIfAny()) continue;
+    if (!lane.Held()) {
+      LookAtEnded(lane, process);
+      continue;
+    }
+    sleepers += lane.sleeps_on.load(std::memory_order_relaxed) != 0;
+    const uint32_t slot = ProcessTable::IndexOf(process);
+    if (slot >= watched_.size()) {  // came since
+      LookAgainIn(1);
+    } else if (process == self_ || watched_[slot]) {
+      more_.push_back(&lane);
+    } else if (found_.size() == room) {
+      LookAgainIn(kShort);
+      watched_[slot] = true;
+    } else {
+      watched_[slot] = Watch(lane, found_);
+    }
+  }
+  for (Lane* lane : more_) {
+    if (found_.size() == room) break;
+    Watch(*lane, found_);
+  }
+  domain_.sentry_post().sleepers.store(sleepers + 1, std::memory_order_relaxed);
+}
+
+// False: the lane has changed.
+bool Sentry::Watch(Lane& lane, std::vector<FutexExpectation>& words) {
+  uint32_t seen = lane.alive.word().load(std::memory_order_relaxed);
+  if (RobustMutex::HolderIn(seen) == 0 || !lane.alive.AnnounceSleeper(seen)) {
+    LookAgainIn(1);
+    return false;
+  }
+  words.emplace_back(lane.alive.word(), seen);
+  return true;
+}
+
+void Sentry::LookAtEnded(Lane& lane, ProcessId process) {
+  LaneTable& lanes = domain_.lanes();
+  lanes.WakeFor(lane);
+  if (process == self_) {
+    lanes.FreeIfGone(lane);
+    return;
+  }
+  auto suspect = std::find_if(suspects_.begin(), suspects_.end(),
+                              [process](const Suspect& s) { return s.process == process; });
+  if (suspect == suspects_.end()) {
+    suspect = suspects_.insert(suspect, {process, now_, now_, 1});
+  }
+  if (now_ >= suspect->next) {
+    if (IsBuried(process)) {
+      suspects_.erase(suspect);
+      return;
+    }
+    suspect->next = now_ + suspect->delay;
+    suspect->delay = std::min(2 * suspect->delay, kShort);
+  }
+  if (now_ - suspect->since >= kEachSecond) {
+    lanes.FreeIfGone(lane);
+  } else {
+    LookAgainIn(suspect->next - now_);
+  }
+}
+
+// Whether nothing is left to prove.
+bool Sentry::IsBuried(ProcessId process) {
+  const ProcessTable::Entry entry = domain_.processes().Find(process);
+  if (entry.kind != Kind::kLive) return entry.kind == Kind::kFree;
+  if (!IsDead(entry.pid, entry.started, domain_.header(), Evidence::kThorough)) return false;
+  domain_.Bury(process);
+  return true;
+}
+
+void Sentry::LookAtProcesses() {
+  const ProcessTable& processes = domain_.processes();
+  const int64_t boot_now = Milliseconds(CLOCK_BOOTTIME);
+  bool has_unborn = false;
+  bool has_tried = false;
+  for (auto entry = processes.Next(0); entry.kind != Kind::kFree;
+       entry = processes.Next(entry.id)) {
+    if (entry.id == self_ || ProcessTable::IndexOf(entry.id) >= watched_.size()) continue;
+    if (entry.kind == Kind::kDead && !has_tried) {
+      has_tried = true;
+      domain_.Bury(entry.id);
+    }
+    if (entry.kind == Kind::kLive && !watched_[ProcessTable::IndexOf(entry.id)] &&
+        IsDead(entry.pid, entry.started, domain_.header(), Evidence::kQuick)) {
+      domain_.Bury(entry.id);
+    }
+    has_unborn = has_unborn ||
+                 (entry.kind == Kind::kForked &&
+                  boot_now - static_cast<int64_t>(entry.claimed / 1'000'000) > kEachSecond);
+  }
+  if (has_unborn) domain_.BuryTheUnborn();
+}
+
+}  // namespace mp::internal

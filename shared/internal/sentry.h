@@ -1,0 +1,92 @@
+// Sentry: one of the threads that sleep watches over the family for all of them, and buries
+// who dies. So nobody polls while nobody sleeps, and of those who sleep only one.
+//
+//   Sentry sentry(domain, self);
+//   for (;;) {
+//     words = ...;                             // what the caller sleeps for, at the end
+//     const timespec next = sentry.Look(words);
+//     FutexWaitAny(words, &next, woken);       // until one of the family dies, at the latest
+//   }                                          //   until there is something to look at again
+//
+// A look goes over all lanes and slots.
+//
+//   what it finds                       what it does
+//   a lane that is held                 its word is one to sleep on: the kernel wakes the
+//                                       sentry when the thread dies
+//   a lane whose thread has ended       wakes whom it kept waiting. Its process is a suspect:
+//                                       proof of its death, looked for with all means after 1,
+//                                       2, 4 ... 50 ms, is its burial; after a second without
+//                                       it was only the thread, and the lane is free
+//   a process of which no lane is held  quick evidence, once a second
+//   a process that is dead and not      buried again, one each second
+//   buried
+//   a child that has not begun          once a second: it is buried if nobody unknown maps the
+//   within a second                     domain
+//
+// Of each process one lane is watched, and the others while there is room. Where the family has
+// more processes than a thread can sleep on, the rest is looked at every 50 ms.
+//
+// Threads: looks by several at once are safe, and a waste.
+// Death:   what was found is found again by the next one.
+// It waits for locks of the heap as burials do, and so must not hold one; no code of the
+// program runs.
+
+#ifndef MP_SHARED_INTERNAL_SENTRY_H_
+#define MP_SHARED_INTERNAL_SENTRY_H_
+
+#include <time.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "shared/domain.h"
+#include "shared/internal/futex.h"
+#include "shared/internal/lane.h"
+#include "shared/internal/process_table.h"
+#include "shared/internal/sentry_post.h"
+
+namespace mp::internal {
+
+class Sentry {
+ public:
+  // `self`: the calling process.
+  Sentry(Domain& domain, ProcessId self) : domain_(domain), self_(self) {}
+
+  // Puts words to watch in front of those in `words`, as far as there is room for them.
+  // Returns when to look again, at the latest.
+  timespec Look(std::vector<FutexExpectation>& words);
+
+  // Whether nobody has looked for so long that the sentry, if there is one, must be stopped.
+  static bool IsOverdue(const SentryPost& post);
+
+ private:
+  struct Suspect {
+    ProcessId process;
+    int64_t since;
+    int64_t next;   // when to look for proof
+    int64_t delay;  // after that
+  };
+
+  void LookAtLanes(std::vector<FutexExpectation>& words);
+  void LookAtProcesses();
+  bool Watch(Lane& lane, std::vector<FutexExpectation>& words);
+  void LookAtEnded(Lane& lane, ProcessId process);
+  bool IsBuried(ProcessId process);
+  void LookAgainIn(int64_t milliseconds);
+
+  Domain& domain_;
+  const ProcessId self_;
+  std::vector<Suspect> suspects_;
+
+  // Of one look.
+  int64_t now_ = 0;            // when it began, in milliseconds
+  int64_t pause_ = 0;          // until the next one
+  std::vector<bool> watched_;  // by slot
+  std::vector<Lane*> more_;    // lanes of those who are watched already
+  std::vector<FutexExpectation> found_;
+};
+
+}  // namespace mp::internal
+
+#endif  // MP_SHARED_INTERNAL_SENTRY_H_

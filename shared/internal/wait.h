@@ -1,0 +1,134 @@
+// Wait: the one function in which threads of a family wait for one another. And how they wake
+// one another, so that a death in between leaves nobody asleep.
+//
+//   const uint32_t seen = word.load();
+//   if (!IsTrue()) Wait(word, seen);          // in a loop; `word` changes when that may change
+//
+//   ChangeAndWake(word, kWakeAll, [&] { word.fetch_add(1); });
+//
+// A word is 32 bits of the domain. Its waiters are told of a change by a wake; a wake that its
+// waker, or the woken one, takes along in its death is passed on by its burial (lane.h), for
+// which one of those who sleep sees to (sentry.h).
+//
+//   phase   for                    how
+//   spin    some microseconds      pauses, but not where this thread has one processor, then
+//                                  yields; as far as that has paid lately
+//   nap     1 ms                   on the word alone: what a futex costs
+//   watch   as long as it takes    as the sentry; or beside it, on the word and the sentry's,
+//                                  with a nap of 100 ms times the number of sleepers, in case
+//                                  the sentry and its successor die at once
+//
+// Where futex_waitv(2) is missing, and for a thread without a lane, or of a process without a
+// slot, naps are of 50 ms, in which cancellation and deaths are looked for after each.
+//
+// Ordering: a change of the word that Wait() returns for is seen with acquire.
+// Death:    SleepsOn (lane.h) says how long a woken sleeper's death passes its wake on: until
+//           Wait() returns, or where the caller has its own, as long as that.
+// Fork:     a child does not wait in its parent's place.
+// Signals:  a handler may wake; Wait() goes on after it.
+// Cost:     see docs/benchmarks.md. The caller holds no lock of the heap.
+
+#ifndef MP_SHARED_INTERNAL_WAIT_H_
+#define MP_SHARED_INTERNAL_WAIT_H_
+
+#include <time.h>
+
+#include <cstdint>
+
+#include "shared/internal/atomic.h"
+#include "shared/internal/futex.h"
+#include "shared/internal/lane.h"
+
+namespace mp::internal {
+
+enum class WaitResult {
+  kChanged,    // the word is not what it was
+  kWoken,      // or may have been meanwhile: look
+  kTimedOut,   // and no wake was taken along
+  kCancelled,  // *cancel is not 0
+  kDeath,      // one of the family was buried
+};
+
+struct WaitOptions {
+  const timespec* deadline = nullptr;  // on CLOCK_MONOTONIC; nullptr: never
+  // Who cancels stores what is not 0, and wakes. In the domain.
+  const FutexWord* cancel = nullptr;
+  // What Deaths() was when the caller last looked whom it waits for; nullptr: it does not care.
+  const uint32_t* deaths = nullptr;
+  bool spin = true;
+};
+
+// In a process that has a domain. Returns at once when the word is not `value`; may return
+// kWoken at any time.
+WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& options = {});
+
+// Counts burials; a word to hand to Wait().
+uint32_t Deaths();
+
+// The calling thread's, for notes; nullptr: there is none, and who sleeps looks up by itself.
+Lane* LaneForNotes();
+
+// Until `done()` says so, or it is no longer worth it: false.
+template <typename Done>
+bool SpinUntil(const Done& done);
+
+// `change` changes the word, or not; then at most `count` of its sleepers are woken.
+template <typename Change>
+void ChangeAndWake(FutexWord& word, int count, const Change& change) {
+  const OwesWake debt(LaneForNotes(), word);
+  change();
+  CompilerFence();
+  FutexWake(word, count);
+}
+inline void WakeAll(FutexWord& word) {
+  ChangeAndWake(word, kWakeAll, [&word] { word.fetch_add(1, std::memory_order_acq_rel); });
+}
+
+// How spinning has paid, in this thread.
+class Spinning {
+ public:
+  static constexpr int kPauses = 100;
+  static constexpr int kYields = 20;
+
+  // Whether to spin now.
+  static bool Begin();
+  static void End(bool paid) {
+    credit_ = paid ? (credit_ + kGain < kMost ? credit_ + kGain : kMost)
+                   : (credit_ > 0 ? credit_ - 1 : 0);
+  }
+  // How many pauses come before the yields.
+  static int Pauses() { return alone_ ? 0 : kPauses; }
+  static void Pause();
+  static void Yield();
+
+ private:
+  static constexpr int kMost = 16;
+  static constexpr int kGain = 4;
+
+  static inline constinit thread_local int credit_ = kMost;
+  static inline constinit thread_local uint32_t count_ = 0;
+  static inline constinit thread_local bool alone_ = false;
+};
+
+template <typename Done>
+bool SpinUntil(const Done& done) {
+  if (!Spinning::Begin()) return false;
+  const int pauses = Spinning::Pauses();
+  for (int i = 0; i < pauses + Spinning::kYields; ++i) {
+    if (i < pauses) {
+      Spinning::Pause();
+    } else {
+      Spinning::Yield();
+    }
+    if (done()) {
+      Spinning::End(true);
+      return true;
+    }
+  }
+  Spinning::End(false);
+  return false;
+}
+
+}  // namespace mp::internal
+
+#endif  // MP_SHARED_INTERNAL_WAIT_H_

@@ -1,0 +1,168 @@
+// Wait beside a raw futex, as round trips between two processes; and how long it takes from a
+// SIGKILL until a blocked peer is told.
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "benchmark/benchmark.h"
+#include "shared/domain.h"
+#include "shared/internal/futex.h"
+#include "shared/internal/wait.h"
+
+namespace mp::internal {
+namespace {
+
+void BindTo(int cpu) {
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(static_cast<unsigned>(cpu), &cpus);
+  sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+FutexWord& MakeWord() {
+  return *new ((*Domain::Get())->Allocate(64).value()) FutexWord(0);
+}
+
+struct RawFutex {
+  static void Await(FutexWord& word, uint32_t value) {
+    while (word.load(std::memory_order_acquire) == value) FutexWait(word, value, nullptr);
+  }
+  static void Pass(FutexWord& word) {
+    word.fetch_add(1, std::memory_order_acq_rel);
+    FutexWake(word, 1);
+  }
+};
+
+struct WaitAndWake {
+  static void Await(FutexWord& word, uint32_t value) {
+    while (word.load(std::memory_order_acquire) == value) Wait(word, value);
+  }
+  static void Pass(FutexWord& word) {
+    ChangeAndWake(word, 1, [&word] { word.fetch_add(1, std::memory_order_acq_rel); });
+  }
+};
+
+template <typename Way>
+void BM_PingPong(benchmark::State& state) {
+  const auto cores = static_cast<int>(state.range(0));
+  FutexWord& ping = MakeWord();
+  FutexWord& pong = MakeWord();
+  constexpr uint32_t kRounds = 20'000;
+  cpu_set_t before;
+  sched_getaffinity(0, sizeof(before), &before);
+  for (auto _ : state) {
+    const uint32_t ping_start = ping.load();
+    const uint32_t pong_start = pong.load();
+    const pid_t pid = fork();
+    if (pid == 0) {
+      BindTo(cores - 1);
+      for (uint32_t i = 0; i < kRounds; ++i) {
+        Way::Await(ping, ping_start + i);
+        Way::Pass(pong);
+      }
+      _exit(0);
+    }
+    const pid_t other = fork();
+    if (other == 0) {
+      BindTo(0);
+      for (uint32_t i = 0; i < kRounds; ++i) {
+        Way::Pass(ping);
+        Way::Await(pong, pong_start + i);
+      }
+      _exit(0);
+    }
+    timespec begin;
+    timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    waitpid(other, nullptr, 0);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    waitpid(pid, nullptr, 0);
+    (*Domain::Get())->BuryTheDead(Evidence::kQuick);
+    state.SetIterationTime((static_cast<double>(end.tv_sec - begin.tv_sec) +
+                            1e-9 * static_cast<double>(end.tv_nsec - begin.tv_nsec)) /
+                           kRounds);
+  }
+  sched_setaffinity(0, sizeof(before), &before);
+}
+BENCHMARK_TEMPLATE(BM_PingPong, RawFutex)->ArgName("cores")->Arg(1)->Arg(2)->UseManualTime()->Iterations(5);
+BENCHMARK_TEMPLATE(BM_PingPong, WaitAndWake)->ArgName("cores")->Arg(1)->Arg(2)->UseManualTime()->Iterations(5);
+
+double Now() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return 1e6 * static_cast<double>(now.tv_sec) + 1e-3 * static_cast<double>(now.tv_nsec);
+}
+
+// A peer sleeps; a process with a lane, and so much memory, is killed. Microseconds from the
+// kill until the peer runs.
+void BM_KillToWake(benchmark::State& state) {
+  const size_t memory = static_cast<size_t>(state.range(0)) << 20;
+  const auto kills = static_cast<int>(state.range(1));
+  struct Board {
+    std::atomic<int> ready = 0;
+    double woken = 0;
+  };
+  auto* board = new (mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Board;
+  Domain& domain = **Domain::Get();
+  FutexWord& word = MakeWord();
+  std::vector<double> times;
+  for (auto _ : state) {
+    for (int i = 0; i < kills; ++i) {
+      domain.BuryTheDead(Evidence::kQuick);
+      board->ready = 0;
+      const pid_t victim = fork();
+      if (victim == 0) {
+        LaneForNotes();
+        if (memory != 0) {
+          void* block = mmap(nullptr, memory, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+          std::memset(block, 1, memory);
+        }
+        ++board->ready;
+        for (;;) pause();
+      }
+      while (board->ready != 1) usleep(100);
+      const pid_t peer = fork();
+      if (peer == 0) {
+        const uint32_t deaths = Deaths();
+        ++board->ready;
+        while (Wait(word, 0, {.deaths = &deaths}) != WaitResult::kDeath) {
+        }
+        board->woken = Now();
+        _exit(0);
+      }
+      while (board->ready != 2) usleep(100);
+      // Long enough to be the sentry.
+      usleep(5000);
+      const double killed = Now();
+      kill(victim, SIGKILL);
+      waitpid(peer, nullptr, 0);
+      waitpid(victim, nullptr, 0);
+      times.push_back(board->woken - killed);
+    }
+  }
+  std::sort(times.begin(), times.end());
+  state.counters["median_us"] = times[times.size() / 2];
+  state.counters["p99_us"] = times[times.size() * 99 / 100];
+  state.counters["worst_us"] = times.back();
+}
+BENCHMARK(BM_KillToWake)
+    ->ArgNames({"MiB", "kills"})
+    ->Args({0, 1000})
+    ->Args({1024, 20})
+    ->Iterations(1);
+
+}  // namespace
+}  // namespace mp::internal

@@ -1,0 +1,181 @@
+// A process is killed at every instruction of what puts threads to sleep and wakes them.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "shared/domain.h"
+#include "shared/inspect.h"
+#include "shared/internal/lane.h"
+#include "shared/internal/wait.h"
+#include "tests/support/bury.h"
+#include "tests/support/crash.h"
+#include "tests/support/fork.h"
+#include "tests/support/inherited.h"
+#include "tests/support/pause.h"
+#include "tests/support/shared_word.h"
+
+namespace mp::internal {
+namespace {
+
+using mp::testing::CrashCase;
+using mp::testing::CrashOptions;
+using mp::testing::CrashReport;
+using mp::testing::ForkMortal;
+using mp::testing::Inherited;
+using mp::testing::KillAndReap;
+using mp::testing::RunCrashSweep;
+using mp::testing::SharedWord;
+
+class LaneCrashTest : public ::testing::Test {
+ protected:
+  LaneCrashTest() : domain_(**Domain::Get()), lanes_(domain_.lanes()), word_(0) { LaneForNotes(); }
+
+  int InUse() {
+    int count = 0;
+    for (uint32_t i = 0; i < lanes_.committed(); ++i) count += lanes_[i].process.load() != 0;
+    return count;
+  }
+  void SetUpPoint() {
+    mp::testing::Settle();
+    word_->store(0);
+  }
+  // By a fresh process: of lanes there are this test's, and its own.
+  std::string CheckLanes() {
+    domain_.BuryTheDead(Evidence::kThorough);
+    if (const absl::Status status = Check(); !status.ok()) return std::string(status.message());
+    if (LaneForNotes() == nullptr) return "there is no lane";
+    if (InUse() > 2 + sleepers_) return absl::StrCat(InUse(), " lanes are in use");
+    // One can sleep and be woken.
+    Wait(*word_, word_->load() + 1);
+    WakeAll(*word_);
+    return "";
+  }
+  void Sweep(CrashCase crash, size_t sample = 0) {
+    if (!crash.set_up) crash.set_up = [this] { SetUpPoint(); };
+    if (!crash.check) crash.check = [this] { return CheckLanes(); };
+    CrashOptions options;
+    if (sample != 0 && options.sample != 0) options.sample = std::min(options.sample, sample);
+    const CrashReport report = RunCrashSweep(crash, options);
+    EXPECT_TRUE(report.Clean()) << report.Summary();
+  }
+  void SleepUntilChanged() {
+    while (word_->load() == 0) Wait(*word_, 0);
+  }
+
+  Domain& domain_;
+  LaneTable& lanes_;
+  const SharedWord word_;
+  int sleepers_ = 0;
+};
+using WaitCrashTest = LaneCrashTest;
+using SentryCrashTest = LaneCrashTest;
+
+TEST_F(LaneCrashTest, TheBirthOfALaneLeavesNothing) {
+  CrashCase crash;
+  crash.name = "birth of a lane";
+  crash.operation = [] { LaneForNotes(); };
+  Sweep(crash);
+}
+
+TEST_F(LaneCrashTest, TheEndOfAThreadLeavesNothing) {
+  CrashCase crash;
+  crash.name = "end of a thread";
+  // As at the thread's end: by itself, since the sweep follows one thread.
+  crash.operation = [this] {
+    Lane* lane = LaneForNotes();
+    lane->sleeps_on.store(0);
+    lane->process.store(0);
+    static_cast<void>(lane->alive.Unlock());
+    LaneTable::ForgetInChild();
+    LaneForNotes();
+    static_cast<void>(lanes_);
+  };
+  Sweep(crash);
+}
+
+TEST_F(LaneCrashTest, TheBurialOfALaneMayBeInterrupted) {
+  CrashCase crash;
+  crash.name = "burial of a lane";
+  sleepers_ = 1;
+  // Who dies has taken a wake along, which is for the sleeper.
+  crash.prepare = [this] {
+    const pid_t pid = ForkMortal([this] {
+      const SleepsOn note(LaneForNotes(), *word_);
+      word_->store(1);
+      raise(SIGKILL);
+    });
+    KillAndReap(pid);
+  };
+  crash.operation = [this] { domain_.BuryTheDead(Evidence::kQuick); };
+  Sweep(crash);
+}
+
+TEST_F(WaitCrashTest, WhoIsOwedAWakeGetsIt) {
+  CrashCase crash;
+  crash.name = "wake all";
+  sleepers_ = 1;
+  crash.prepare = [this] {
+    LaneForNotes();
+    WakeAll(*SharedWord(0));
+    static_cast<void>(this);
+  };
+  crash.operation = [this] { WakeAll(*word_); };
+  crash.sleeper = [this] { SleepUntilChanged(); };
+  Sweep(crash);
+}
+
+TEST_F(WaitCrashTest, AWaitMayBeKilledAnywhere) {
+  CrashCase crash;
+  crash.name = "wait, each phase";
+  sleepers_ = 1;
+  crash.operation = [this] { SleepUntilChanged(); };
+  crash.sleeper = [this] { SleepUntilChanged(); };
+  crash.unblock = [this] { WakeAll(*word_); };
+  Sweep(crash, 100);
+}
+
+TEST_F(WaitCrashTest, AWokenSleeperThatDiesPassesItOn) {
+  // Two sleep; one is woken, and is killed before it acts: the other is woken by its burial.
+  CrashCase crash;
+  crash.name = "wake of one of two";
+  sleepers_ = 1;
+  crash.operation = [this] {
+    const SleepsOn note(LaneForNotes(), *word_);
+    SleepUntilChanged();
+    FutexWake(*word_, 1);  // what it has to do with the wake
+  };
+  crash.sleeper = [this] { SleepUntilChanged(); };
+  crash.sleeper_queues_behind = true;
+  crash.unblock = [this] { ChangeAndWake(*word_, 1, [this] { word_->store(1); }); };
+  Sweep(crash, 60);
+}
+
+TEST_F(SentryCrashTest, ADutyIsHandedOn) {
+  // The victim is the sentry, or becomes it, and leaves or dies: the sleeper learns of a death
+  // all the same.
+  CrashCase crash;
+  crash.name = "election, watch and hand-over";
+  sleepers_ = 1;
+  const Inherited<uint32_t> deaths;
+  crash.set_up = [this, &deaths] {
+    SetUpPoint();
+    *deaths = Deaths();
+  };
+  crash.operation = [this] { SleepUntilChanged(); };
+  crash.sleeper = [this, &deaths] {
+    while (Wait(*SharedWord(0), 0, {.deaths = deaths.get()}) != WaitResult::kDeath) {
+    }
+  };
+  crash.unblock = [this] { WakeAll(*word_); };
+  Sweep(crash, 60);
+}
+
+}  // namespace
+}  // namespace mp::internal

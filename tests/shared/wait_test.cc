@@ -1,0 +1,217 @@
+// Wait, and the wakes that end it.
+
+#include "shared/internal/wait.h"
+
+#include <errno.h>
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <thread>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "shared/domain.h"
+#include "shared/internal/deadline.h"
+#include "tests/support/alarms.h"
+#include "tests/support/child.h"
+#include "tests/support/let_fail.h"
+#include "tests/support/peer.h"
+#include "tests/support/shared_word.h"
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+namespace mp::internal {
+namespace {
+
+using mp::testing::Alarms;
+using mp::testing::Child;
+using mp::testing::LetFail;
+using mp::testing::PeerNames;
+using mp::testing::Peers;
+using mp::testing::SharedWord;
+
+void WaitUntilChanged(const FutexWord& word, uint32_t value) {
+  while (word.load() == value) Wait(word, value);
+}
+
+template <typename P>
+class WaitPeerTest : public ::testing::Test {};
+TYPED_TEST_SUITE(WaitPeerTest, Peers, PeerNames);
+
+TYPED_TEST(WaitPeerTest, ASleeperIsWoken) {
+  const SharedWord word(0);
+  TypeParam peer([&](auto& step) {
+    step("before");
+    WaitUntilChanged(*word, 0);
+  });
+  ASSERT_TRUE(peer.RunTo("before"));
+  peer.Go();
+  ASSERT_TRUE(peer.WaitUntilAsleep());
+  WakeAll(*word);
+  EXPECT_EQ(peer.Finish(), 0);
+}
+
+TYPED_TEST(WaitPeerTest, AllSleepersAreWokenAndOneOfOne) {
+  const SharedWord word(0);
+  const SharedWord awake(0);
+  auto sleep = [&](auto& step) {
+    step("before");
+    WaitUntilChanged(*word, 0);
+    awake->fetch_add(1);
+  };
+  TypeParam first(sleep);
+  TypeParam second(sleep);
+  TypeParam third(sleep);
+  for (TypeParam* peer : {&first, &second, &third}) {
+    ASSERT_TRUE(peer->RunTo("before"));
+    peer->Go();
+    ASSERT_TRUE(peer->WaitUntilAsleep());
+  }
+  WakeAll(*word);
+  for (TypeParam* peer : {&first, &second, &third}) EXPECT_EQ(peer->Finish(), 0);
+  EXPECT_EQ(awake->load(), 3u);
+}
+
+TYPED_TEST(WaitPeerTest, ACancelledWaitReturns) {
+  const SharedWord word(0);
+  const SharedWord cancel(0);
+  TypeParam peer([&](auto& step) {
+    step("before");
+    WaitResult result;
+    do {
+      result = Wait(*word, 0, {.cancel = cancel.get()});
+    } while (result == WaitResult::kWoken);
+    EXPECT_EQ(result, WaitResult::kCancelled);
+  });
+  ASSERT_TRUE(peer.RunTo("before"));
+  peer.Go();
+  ASSERT_TRUE(peer.WaitUntilAsleep());
+  WakeAll(*cancel);
+  EXPECT_EQ(peer.Finish(), 0);
+}
+
+TYPED_TEST(WaitPeerTest, OneWhoAskedIsToldOfADeath) {
+  const SharedWord word(0);
+  Child mortal([&](auto& step) {
+    LaneForNotes();
+    step("claimed");
+  });
+  ASSERT_TRUE(mortal.RunTo("claimed"));
+  TypeParam peer([&](auto& step) {
+    const uint32_t deaths = Deaths();
+    step("before");
+    WaitResult result;
+    do {
+      result = Wait(*word, 0, {.deaths = &deaths});
+    } while (result == WaitResult::kWoken);
+    EXPECT_EQ(result, WaitResult::kDeath);
+    EXPECT_NE(Deaths(), deaths);
+  });
+  ASSERT_TRUE(peer.RunTo("before"));
+  peer.Go();
+  ASSERT_TRUE(peer.WaitUntilAsleep());
+  mortal.Kill();
+  EXPECT_EQ(peer.Finish(), 0);
+}
+
+TEST(WaitTest, ReturnsAtOnceWhereThereIsNothingToWaitFor) {
+  const SharedWord word(1);
+  const SharedWord cancel(1);
+  EXPECT_EQ(Wait(*word, 0), WaitResult::kChanged);
+  EXPECT_EQ(Wait(*word, 1, {.cancel = cancel.get()}), WaitResult::kCancelled);
+  const uint32_t deaths = Deaths() - 1;
+  EXPECT_EQ(Wait(*word, 1, {.deaths = &deaths}), WaitResult::kDeath);
+  // The word first.
+  EXPECT_EQ(Wait(*word, 0, {.cancel = cancel.get(), .deaths = &deaths}), WaitResult::kChanged);
+}
+
+TEST(WaitTest, ADeadlineIsKept) {
+  const SharedWord word(0);
+  for (const absl::Duration timeout :
+       {-absl::Seconds(1), absl::ZeroDuration(), absl::Microseconds(10), absl::Milliseconds(20),
+        absl::Milliseconds(200)}) {
+    const absl::Time before = absl::Now();
+    const timespec deadline = MonotonicDeadline(timeout);
+    while (Wait(*word, 0, {.deadline = &deadline}) != WaitResult::kTimedOut) {
+    }
+    EXPECT_GE(absl::Now() - before, timeout);
+  }
+  EXPECT_EQ(LaneForNotes()->sleeps_on.load(), 0u);
+}
+
+TEST(WaitTest, ASignalDoesNotEndIt) {
+  const SharedWord word(0);
+  const Alarms alarms;
+  const timespec deadline = MonotonicDeadline(absl::Milliseconds(100));
+  const absl::Time before = absl::Now();
+  EXPECT_EQ(Wait(*word, 0, {.deadline = &deadline}), WaitResult::kTimedOut);
+  EXPECT_GE(absl::Now() - before, absl::Milliseconds(100));
+}
+
+TEST(WaitTest, WhereWaitvIsMissingItNaps) {
+  for (const int error : {ENOSYS, EPERM}) {
+    const SharedWord word(0);
+    const SharedWord cancel(0);
+    Child mortal([&](auto& step) {
+      LaneForNotes();
+      step("claimed");
+    });
+    ASSERT_TRUE(mortal.RunTo("claimed"));
+    Child child([&](auto& step) {
+      EXPECT_TRUE(LetFail(SYS_futex_waitv, error));
+      step("ready");
+      WaitUntilChanged(*word, 0);
+      step("woken");
+      uint32_t deaths = Deaths();
+      while (Wait(*word, 1, {.deaths = &deaths}) != WaitResult::kDeath) {
+      }
+      step("told");
+      while (Wait(*word, 1, {.cancel = cancel.get()}) != WaitResult::kCancelled) {
+      }
+      const timespec deadline = MonotonicDeadline(absl::Milliseconds(120));
+      while (Wait(*word, 1, {.deadline = &deadline}) != WaitResult::kTimedOut) {
+      }
+    });
+    ASSERT_TRUE(child.RunTo("ready"));
+    child.Go();
+    ASSERT_TRUE(child.WaitUntilAsleep());
+    WakeAll(*word);
+    ASSERT_TRUE(child.RunTo("woken"));
+    child.Go();
+    ASSERT_TRUE(child.WaitUntilAsleep());
+    mortal.Kill();
+    ASSERT_TRUE(child.RunTo("told"));
+    child.Go();
+    ASSERT_TRUE(child.WaitUntilAsleep());
+    WakeAll(*cancel);
+    EXPECT_EQ(child.Finish(), 0);
+  }
+}
+
+TEST(WaitTest, AThreadWithoutALaneWaits) {
+  const SharedWord word(0);
+  const SharedWord cancel(0);
+  // Of a process without a slot there are no lanes: here one that nobody has registered.
+  Child child([&](auto& step) {
+    const pid_t pid = static_cast<pid_t>(syscall(SYS_fork));
+    if (pid == 0) {
+      WaitUntilChanged(*word, 0);
+      _exit(0);
+    }
+    step("forked");
+    int status = -1;
+    waitpid(pid, &status, 0);
+    EXPECT_EQ(status, 0);
+  });
+  ASSERT_TRUE(child.RunTo("forked"));
+  WakeAll(*word);
+  EXPECT_EQ(child.Finish(), 0);
+}
+
+}  // namespace
+}  // namespace mp::internal
