@@ -179,6 +179,7 @@ absl::StatusOr<Domain*> Domain::Make() {
   const size_t heap_offset = lanes_offset + internal::LaneTable::BytesFor(slots);
   auto* const bytes = static_cast<std::byte*>(mapping->base);
   domain->processes_.Format(bytes + kPage, slots);
+  domain->stakes_.Format();
   domain->lanes_.Format(bytes + lanes_offset, slots, header.base, header.size);
   domain->sentry_post_.Format();
   domain->heap_ = Heap::Format(bytes + heap_offset, mapping->size - heap_offset,
@@ -202,7 +203,7 @@ absl::StatusOr<Domain::Identity*> Domain::MakeIdentity() {
 }
 
 internal::Undertaker Domain::ThisUndertaker() {
-  return {header_, processes_, *heap_, limbo_, lanes_, AsHolder().identity()};
+  return {header_, processes_, *heap_, stakes_, lanes_, AsHolder().identity()};
 }
 
 void Domain::Bury(internal::ProcessId dead) { ThisUndertaker().Bury(dead); }
@@ -213,26 +214,34 @@ int Domain::BuryTheDead(internal::Evidence evidence) {
 
 int Domain::BuryTheUnborn() { return ThisUndertaker().BuryTheUnborn(); }
 
-bool Domain::AnyInherited(uint64_t made, uint64_t dropped) {
-  if (processes_.MayBeUnknown(made)) return true;
+bool Domain::AnyInherited(const internal::ProcessTable::Legacy& legacy) {
+  if (processes_.MayBeUnknown(legacy.made)) return true;
   std::optional<std::vector<internal::ProcessTable::Entry>> family;
   for (int tries = 0; tries < 3 && !family.has_value(); ++tries) family = processes_.Family();
   if (!family.has_value()) return true;
   const internal::ProcessId self = ThisProcess().identity();
   bool looked = false;
   for (const internal::ProcessTable::Entry& process : *family) {
-    if (process.id == self || !process.MayHaveInherited(self, made, dropped)) continue;
+    // The maker has inherited nothing of its own; this process may be an heir of another's.
+    if (process.kind == Kind::kDead || process.id == legacy.maker ||
+        !internal::ProcessTable::MayHaveInherited(*family, process, legacy)) {
+      continue;
+    }
     if (process.kind == Kind::kLive) {
-      if (!internal::IsDead(process.pid, process.started, header_, internal::Evidence::kQuick)) {
+      if (process.id == self ||
+          !internal::IsDead(process.pid, process.started, header_, internal::Evidence::kQuick)) {
         return true;
       }
       Bury(process.id);
-    } else if (!looked && process.kind == Kind::kForked && IsOld(process.claimed)) {
+      continue;
+    }
+    if (!looked && IsOld(process.claimed)) {
       // A child that was killed before its first instruction, most likely.
       looked = true;
       BuryTheDead(internal::Evidence::kThorough);
     }
-    if (processes_.Find(process.id).MayHaveInherited(self, made, dropped)) return true;
+    const Kind kind = processes_.Find(process.id).kind;
+    if (kind != Kind::kFree && kind != Kind::kDead) return true;
   }
   return false;
 }

@@ -43,6 +43,7 @@
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/internal/sentry_post.h"
+#include "shared/internal/stakes.h"
 #include "shared/owner.h"
 
 namespace mp {
@@ -87,6 +88,7 @@ class Domain {
   }
   Heap& heap() { return *heap_; }
   internal::ProcessTable& processes() { return processes_; }
+  internal::Stakes& stakes() { return stakes_; }
   internal::LaneTable& lanes() { return lanes_; }
   internal::SentryPost& sentry_post() { return sentry_post_; }
   const internal::DomainHeader& header() const { return header_; }
@@ -132,9 +134,9 @@ class Domain {
     const uint64_t now = processes_.Clock();
     return forking_.load(std::memory_order_acquire) ? 0 : now;
   }
-  // Whether a process that is there may have inherited an object that this one made and
-  // dropped at these times. Buries those of whose death there is evidence.
-  bool AnyInherited(uint64_t made, uint64_t dropped);
+  // Whether a process that is there, or may be, may have inherited an object. Buries those of
+  // whose death there is evidence.
+  bool AnyInherited(const internal::ProcessTable::Legacy& legacy);
 
   // What this process is called.
   void TellName(std::string_view name, bool daemon);
@@ -176,7 +178,7 @@ class Domain {
   internal::DomainHeader header_;
   Heap* heap_;  // constant
   internal::ProcessTable processes_;
-  internal::Word limbo_;  // 1: dead makers may have left objects in limbo
+  internal::Stakes stakes_;
   internal::LaneTable lanes_;
   internal::SentryPost sentry_post_;
 };

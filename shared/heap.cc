@@ -163,24 +163,43 @@ bool Heap::FreeOwnedByUntil(const timespec* deadline, Owner owner,
     const bool all = ForEachBlockUntil(deadline, [&](const Block& block) {
       if (block.cell && block.owner == owner) objects.push_back(Owner::Object(block.address));
     });
-    if (!all) return false;
-    for (const Owner object : objects) {
-      if (!FreeOwnedByUntil(deadline, object, {}, holder)) return false;
-    }
+    // First: what an object owns goes before its cell.
+    if (!all || !FreeOwnedByAnyUntil(deadline, objects, {}, holder)) return false;
   }
+  return FreeOwnedByAnyUntil(deadline, absl::MakeConstSpan(&owner, 1), keep, holder);
+}
+
+bool Heap::FreeOwnedByAnyUntil(const timespec* deadline, absl::Span<const Owner> owners,
+                               absl::Span<const void* const> keep, Owner holder) {
+  if (owners.empty()) return true;
+  std::vector<uint64_t> words;
+  words.reserve(owners.size());
+  for (const Owner owner : owners) words.push_back(owner.word());
+  std::sort(words.begin(), words.end());
+  auto doomed = [&](const void* block, Owner owner) {
+    return std::binary_search(words.begin(), words.end(), owner.word()) &&
+           std::find(keep.begin(), keep.end(), block) == keep.end();
+  };
   // The arenas first: a dead process's last commit there may name a span as its own,
   // and is settled before that span is freed below.
   for (uint32_t i = 0; i < arena_count_; ++i) {
     Journal::Section section(arenas_[i].journal(), deadline);
     if (!section.held()) return false;
-    arenas_[i].FreeOwnedBy(section, pages_, owner, keep, holder, deadline);
+    arenas_[i].FreeIf(
+        section, pages_,
+        [&](const Slab& slab, const void* block, Owner owner) {
+          // The cell that an object lives in is its own, and not among its blocks.
+          const bool own = slab.use == Use::kCells && owner.kind() == Owner::Kind::kObject;
+          return !own && doomed(block, owner);
+        },
+        holder, deadline);
   }
   std::vector<uint32_t> found;
   const bool all = pages_.ForEachSpan(
       [&](const PageHeap::Span& span) {
-        if (span.kind != PageHeap::Kind::kUsed || span.owner != owner) return;
-        if (std::find(keep.begin(), keep.end(), pages_.AddressOf(span.page)) != keep.end()) return;
-        found.push_back(span.page);
+        if (span.kind == PageHeap::Kind::kUsed && doomed(pages_.AddressOf(span.page), span.owner)) {
+          found.push_back(span.page);
+        }
       },
       deadline);
   if (!all) return false;
@@ -242,9 +261,11 @@ bool Heap::ForEachBlockUntil(const timespec* deadline,
     Journal::Section section(arenas_[i].journal(), deadline);
     if (!section.held()) return false;
     arenas_[i].ForEachSlab(section, pages_, [&](Slab& slab) {
-      for (uint32_t index = 0; index < slab.count; ++index) {
+      uint32_t left = Slab::Used(section.Get(slab.state));
+      for (uint32_t index = 0; index < slab.count && left > 0; ++index) {
         const Owner owner = Owner::FromWord(section.Get(slab.owners[index]));
         if (owner.kind() == Owner::Kind::kNone) continue;
+        --left;
         visit({slab.BlockAt(index), slab.size, owner, slab.use == Use::kCells});
       }
     });

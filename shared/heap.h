@@ -93,6 +93,11 @@ class Heap {
     (void)FreeOwnedByUntil(nullptr, owner, keep, holder);
   }
 
+  // The same for many objects, in one look at every block.
+  void FreeOwnedByAny(absl::Span<const Owner> objects, Owner holder) {
+    (void)FreeOwnedByAnyUntil(nullptr, objects, {}, holder);
+  }
+
   // The same for who must not wait for a process that is stopped inside the heap: false when
   // a lock was not free until `deadline`, on CLOCK_MONOTONIC, and something is left to do.
   [[nodiscard]] bool TryFree(void* block, Owner holder, const timespec& deadline) {
@@ -150,6 +155,8 @@ class Heap {
   bool FreeUntil(const timespec* deadline, void* block, Owner holder);
   bool FreeOwnedByUntil(const timespec* deadline, Owner owner, absl::Span<const void* const> keep,
                         Owner holder);
+  bool FreeOwnedByAnyUntil(const timespec* deadline, absl::Span<const Owner> owners,
+                           absl::Span<const void* const> keep, Owner holder);
   bool ForEachBlockUntil(const timespec* deadline, absl::FunctionRef<void(const Block&)> visit);
   // nullptr: no block starts there.
   internal::Word* OwnerWordOf(void* block);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,9 +12,12 @@
 #include "shared/heap.h"
 #include "shared/internal/domain_file.h"
 #include "shared/internal/domain_memory.h"
+#include "shared/internal/handles_in.h"
 #include "shared/internal/object.h"
+#include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/internal/snapshot.h"
+#include "shared/internal/stakes.h"
 #include "shared/object_info.h"
 #include "shared/owner.h"
 
@@ -54,6 +58,56 @@ absl::Status CheckOwner(Domain& domain, const Heap::Block& block) {
     return broken("O1: a cell with no type owns itself");
   }
   return absl::OkStatus();
+}
+
+// Whether a handle in the block will be found when it is freed without destructors.
+bool IsKnownToHold(Domain& domain, const Heap::Block& block) {
+  if (!block.cell && block.owner.kind() == Owner::Kind::kProcess) {
+    const auto process = domain.processes().Find(block.owner.identity());
+    return process.kind == internal::ProcessTable::Kind::kFree ||
+           (process.flags & internal::ProcessTable::kHasHandles) != 0;
+  }
+  const auto* object = block.cell
+                           ? static_cast<const internal::ObjectHeader*>(block.address)
+                           : reinterpret_cast<const internal::ObjectHeader*>(block.owner.identity());
+  return block.owner.kind() == Owner::Kind::kMessage ||
+         (object->stakes.load(std::memory_order_acquire) & internal::Stakes::kHolds) != 0;
+}
+
+// T1 to T3 of stakes.h.
+absl::Status CheckStakes(Domain& domain) {
+  using internal::Stakes;
+  absl::Status status;
+  domain.stakes().HoldStill(domain.processes(), [&] {
+    std::vector<Heap::Block> blocks;
+    domain.heap().ForEachBlock([&](const Heap::Block& block) { blocks.push_back(block); });
+    std::unordered_map<internal::ObjectHeader*, uint64_t> handles;
+    for (const Heap::Block& block : blocks) {
+      bool any = false;
+      internal::ForEachHandleIn(domain.heap(), block.address, block.size,
+                                [&](const internal::Word& handle) {
+                                  ++handles[Stakes::ObjectAt(handle)];
+                                  any = true;
+                                });
+      if (any && !IsKnownToHold(domain, block)) {
+        status = absl::InternalError("domain: T3: a handle where nobody looks for one");
+      }
+    }
+    for (const Heap::Block& block : blocks) {
+      if (!block.cell || block.owner != Owner::Object(block.address)) continue;
+      auto* object = static_cast<internal::ObjectHeader*>(block.address);
+      const uint64_t stakes = object->stakes.load(std::memory_order_acquire);
+      const bool limbo = (stakes & Stakes::kLimbo) != 0;
+      if (handles[object] != (limbo ? 0 : stakes & Stakes::kCount)) {
+        status = absl::InternalError(
+            absl::StrCat("domain: T1: ", object->Describe(), " is counted wrongly"));
+      }
+      // Freed meanwhile it is 0.
+      const bool any = (stakes & (Stakes::kLimbo | Stakes::kMaker | Stakes::kCount)) != 0;
+      if (stakes != 0 && !any) status = absl::InternalError("domain: T2: no limbo, no stake");
+    }
+  });
+  return status;
 }
 
 }  // namespace
@@ -101,7 +155,8 @@ absl::Status Check() {
   domain->heap().ForEachBlock([&](const Heap::Block& block) {
     if (owners.ok()) owners = CheckOwner(*domain, block);
   });
-  return owners;
+  if (!owners.ok()) return owners;
+  return CheckStakes(*domain);
 }
 
 std::vector<ObjectInfo> ListObjects() {

@@ -34,6 +34,7 @@
 #include "absl/types/span.h"
 #include "shared/allocator.h"
 #include "shared/heap.h"
+#include "shared/internal/handle.h"
 #include "shared/internal/object.h"
 
 namespace mp {

@@ -20,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "shared/internal/handle.h"
 #include "shared/internal/object.h"
 
 namespace mp {

@@ -41,6 +41,8 @@
 #include "shared/domain.h"
 #include "shared/heap.h"
 #include "shared/internal/atomic.h"
+#include "shared/internal/handle.h"
+#include "shared/internal/limbo.h"
 #include "shared/internal/object.h"
 #include "shared/owner.h"
 
@@ -80,6 +82,7 @@ class Shared {
     // After:  there is none, only its memory, until it is built.
     // Test:   SharedCrashTest.AnObjectWhoseResetWasKilledCanBeDropped
     state_->built.store(0, std::memory_order_release);
+    internal::DropHandlesOf(state_.get());
     state_->FreeAllBut(state_->value);
     Construct(*state_, std::forward<Args>(args)...);
   }

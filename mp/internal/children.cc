@@ -16,6 +16,7 @@
 #include "mp/internal/sentinel.h"
 #include "shared/domain.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/limbo.h"
 #include "shared/internal/object.h"
 
 namespace mp::internal {

@@ -127,21 +127,17 @@ void Arena::Free(Journal::Section& section, PageHeap& pages, Slab* slab, uint32_
   }
 }
 
-void Arena::FreeOwnedBy(Journal::Section& section, PageHeap& pages, Owner owner,
-                        absl::Span<const void* const> keep, Owner holder,
-                        const timespec* deadline) {
+void Arena::FreeIf(Journal::Section& section, PageHeap& pages,
+                   absl::FunctionRef<bool(const Slab&, const void*, Owner)> doomed, Owner holder,
+                   const timespec* deadline) {
   ForEachSlab(section, pages, [&](Slab& slab) {
-    // The cell that an object lives in is its own, and not among its blocks.
-    if (slab.use == Use::kCells && owner.kind() == Owner::Kind::kObject) return;
     const uint32_t count = slab.count;
     uint32_t left = Slab::Used(section.Get(slab.state));
     for (uint32_t i = 0; i < count && left > 0; ++i) {
-      const Owner block_owner = Owner::FromWord(section.Get(slab.owners[i]));
-      if (block_owner.kind() == Owner::Kind::kNone) continue;
+      const Owner owner = Owner::FromWord(section.Get(slab.owners[i]));
+      if (owner.kind() == Owner::Kind::kNone) continue;
       --left;
-      if (block_owner != owner) continue;
-      if (std::find(keep.begin(), keep.end(), slab.BlockAt(i)) != keep.end()) continue;
-      Free(section, pages, &slab, i, holder, deadline);
+      if (doomed(slab, slab.BlockAt(i), owner)) Free(section, pages, &slab, i, holder, deadline);
     }
   });
 }

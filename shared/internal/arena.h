@@ -46,9 +46,10 @@ class alignas(64) Arena {
   // the pages is not free until `deadline` it stays the holder's span.
   void Free(Journal::Section& section, PageHeap& pages, Slab* slab, uint32_t index, Owner holder,
             const timespec* deadline = nullptr);
-  // Frees every block of `owner` but those in `keep` and, of an object, its own cell.
-  void FreeOwnedBy(Journal::Section& section, PageHeap& pages, Owner owner,
-                   absl::Span<const void* const> keep, Owner holder, const timespec* deadline);
+  // Frees the blocks that are `doomed`.
+  void FreeIf(Journal::Section& section, PageHeap& pages,
+              absl::FunctionRef<bool(const Slab& slab, const void* block, Owner owner)> doomed,
+              Owner holder, const timespec* deadline);
   void ForEachSlab(const Journal::Section& section, PageHeap& pages,
                    absl::FunctionRef<void(Slab&)> visit) const;
   // Checks the slabs too; `slabs` is how many there are.

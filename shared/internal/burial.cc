@@ -7,10 +7,13 @@
 #include <limits>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/handles_in.h"
+#include "shared/internal/lock_header.h"
 #include "shared/owner.h"
 
 namespace mp::internal {
@@ -39,108 +42,160 @@ bool Undertaker::BuryUntil(const timespec& deadline, ProcessId dead, Kind was) c
   if ((flags & ProcessTable::kActed) != 0) processes.ReleaseActed(dead);
   lanes.BuryLanesOf(dead);
   lanes.TellDeath();
-  if (flags != 0) {
-    // It may have been about to leave an object in limbo, or to take one from there.
-    limbo.store(1, std::memory_order_release);
-  }
-  if ((flags & ProcessTable::kUsedHeap) != 0 &&
-      !heap.TryFreeOwnedBy(Owner::Process(dead), {}, Owner::Process(self), deadline)) {
+  if (!GiveBack(deadline, dead, flags)) {
     processes.PutOffBurial(dead);
     return false;
   }
   processes.EndBurial(dead);
-  FreeFromLimbo(deadline);
   return true;
 }
 
-// What `dropped` says while an undertaker, whose id it is, takes the object.
-constexpr uint64_t kTaken = uint64_t{1} << 63;
+struct Undertaker::Estate {
+  std::vector<Heap::Block> with_handles;  // its blocks that may hold handles
+  std::vector<ObjectHeader*> made;        // whose maker it is, with handles of its own
+  std::vector<ObjectHeader*> own;         // its cells: what they own goes with them
+  std::vector<Stakes::Look> limbo;
+  bool any = false;  // there is something of it in the heap, or may be
+};
 
-void Undertaker::FreeFromLimbo(const timespec& deadline) const {
-  if (limbo.load(std::memory_order_acquire) == 0) return;
-  // First: what is left there meanwhile is looked at again.
-  limbo.store(0, std::memory_order_seq_cst);
-  std::vector<ObjectHeader*> found;
-  bool all = heap.TryForEachBlock(
+bool Undertaker::GiveBack(const timespec& deadline, ProcessId dead, uint32_t flags) const {
+  const bool used_heap = (flags & ProcessTable::kUsedHeap) != 0;
+  // It may be the keeper of objects in limbo.
+  if (used_heap) stakes.unkept().store(1, std::memory_order_seq_cst);
+  if (stakes.unkept().load(std::memory_order_seq_cst) == 0) return true;
+  // First: what comes there meanwhile is looked for by the next one.
+  stakes.unkept().store(0, std::memory_order_seq_cst);
+  Estate estate;
+  estate.any = used_heap;
+  const bool all = stakes.TrySettle(deadline, processes) &&
+                   FindEstate(deadline, dead, flags, estate) &&
+                   DropStakes(deadline, dead, estate) &&
+                   heap.TryFreeOwnedBy(Owner::Process(dead), {}, Owner::Process(self), deadline);
+  if (!all) stakes.unkept().store(1, std::memory_order_seq_cst);
+  // What others left in limbo is no reason to keep the slot of one who had nothing.
+  return all || !estate.any;
+}
+
+bool Undertaker::FindEstate(const timespec& deadline, ProcessId dead, uint32_t flags,
+                            Estate& estate) const {
+  const Owner owner = Owner::Process(dead);
+  return heap.TryForEachBlock(
       [&](const Heap::Block& block) {
-        if (!block.cell || block.owner != Owner::Object(block.address)) return;
         auto* object = static_cast<ObjectHeader*>(block.address);
-        if (object->dropped.load(std::memory_order_acquire) != 0 &&
-            processes.Find(object->maker.load(std::memory_order_relaxed)).kind == Kind::kFree) {
-          found.push_back(object);
+        if (block.owner == owner) {
+          if (block.cell) {
+            estate.own.push_back(object);
+          } else if ((flags & ProcessTable::kHasHandles) != 0) {
+            estate.with_handles.push_back(block);
+          }
+        } else if (block.cell && block.owner == Owner::Object(object)) {
+          const Stakes::Look look = Stakes::LookAt(*object);
+          if ((look.stakes & Stakes::kLimbo) != 0) estate.limbo.push_back(look);
+          if ((look.stakes & Stakes::kMaker) != 0 &&
+              object->maker.load(std::memory_order_relaxed) == dead) {
+            estate.made.push_back(object);
+          }
         }
       },
       deadline);
-  const auto family = found.empty() ? std::nullopt : processes.Family();
-  if (!family.has_value()) {
-    if (!all || !found.empty()) limbo.store(1, std::memory_order_release);
-    return;
-  }
-  for (ObjectHeader* object : found) {
-    all = TakeFromLimbo(*object, *family) && FreeTaken(*object, deadline) && all;
-  }
-  if (!all) limbo.store(1, std::memory_order_release);
 }
 
-// Makes an object in limbo a cell of this process's. False: it is not for us to take, or
-// not yet.
-bool Undertaker::TakeFromLimbo(ObjectHeader& object,
-                               const std::vector<ProcessTable::Entry>& family) const {
-  const uint64_t state = object.state.load(std::memory_order_acquire);
-  uint64_t dropped = object.dropped.load(std::memory_order_acquire);
-  const ProcessId maker = object.maker.load(std::memory_order_relaxed);
-  // Again: another may have freed it, and its cell be a new object's.
-  if (dropped == 0 || processes.Find(maker).kind != Kind::kFree) return false;
-  uint64_t when = dropped;
-  if ((dropped & kTaken) != 0) {
-    // By one that died before it was done.
-    if (processes.Find(dropped & ~kTaken).kind != Kind::kFree) return false;
-    when = processes.Clock();
+// What goes into limbo by that, and what has been there, is the dead one's then, if nobody can
+// have it; and so on with what the blocks of those hold.
+bool Undertaker::DropStakes(const timespec& deadline, ProcessId dead, Estate& estate) const {
+  std::vector<ObjectHeader*> ended;
+  for (ObjectHeader* object : estate.made) {
+    if (!stakes.TryDropMaker(*object, dead, deadline, processes, ended)) return false;
   }
-  const uint64_t made = object.made.load(std::memory_order_relaxed);
-  if (processes.MayBeUnknown(made)) return false;
-  for (const ProcessTable::Entry& process : family) {
-    if (process.MayHaveInherited(maker, made, when)) return false;
+  for (;;) {
+    if (!FindHandlesOf(deadline, estate)) return false;
+    for (const Heap::Block& block : estate.with_handles) {
+      bool dropped = true;
+      ForEachHandleIn(heap, block.address, block.size, [&](Word& handle) {
+        dropped = dropped && stakes.TryDrop(handle, deadline, processes, ended);
+      });
+      if (!dropped) return false;
+    }
+    estate.with_handles.clear();
+    for (ObjectHeader* object : ended) estate.limbo.push_back(Stakes::LookAt(*object));
+    ended.clear();
+    if (estate.limbo.empty()) return true;
+    if (!TakeFromLimbo(deadline, dead, estate)) return false;
+    if (estate.own.empty()) return true;
   }
-  // Before: anybody may take it.
-  // After:  this process is about to; when it is buried, anybody may again. But the time is lost:
-  //         all who were forked since the object was made are taken for heirs.
-  // Test:   LimboCrashTest.AnUndertakerMayDieToo
-  if (!object.dropped.compare_exchange_strong(dropped, kTaken | self)) return false;
-  // Before: an object with the mark of this process.
-  // After:  a cell of this process's, which its burial gives back with all that it has.
-  // Test:   LimboCrashTest.AnUndertakerMayDieToo
-  //
-  // Another may have been faster, and the cell be a new object's; or free, where nobody has
-  // cleared the mark of one who took it and died; or not yet an object again, where another
-  // gives it up. A mark that stayed would keep everybody off for as long as this process lives.
-  if (object.state.load(std::memory_order_acquire) != state ||
-      object.maker.load(std::memory_order_relaxed) != maker ||
-      !heap.ChangeOwner(&object, Owner::Object(&object), Owner::Process(self))) {
-    uint64_t taken = kTaken | self;
-    object.dropped.compare_exchange_strong(taken, dropped);
-    return false;
+}
+
+// Moves the blocks of estate.own that may hold handles to estate.with_handles.
+bool Undertaker::FindHandlesOf(const timespec& deadline, Estate& estate) const {
+  std::erase_if(estate.own, [](const ObjectHeader* object) {
+    return (object->stakes.load(std::memory_order_acquire) & Stakes::kHolds) == 0;
+  });
+  if (estate.own.empty()) return true;
+  const std::set<ObjectHeader*> own(estate.own.begin(), estate.own.end());
+  estate.own.clear();
+  return heap.TryForEachBlock(
+      [&](const Heap::Block& block) {
+        auto* object = block.cell ? static_cast<ObjectHeader*>(block.address)
+                       : block.owner.kind() == Owner::Kind::kObject
+                           ? reinterpret_cast<ObjectHeader*>(block.owner.identity())
+                           : nullptr;
+        if (own.contains(object)) estate.with_handles.push_back(block);
+      },
+      deadline);
+}
+
+// Moves the objects of estate.limbo that nobody can have to estate.own.
+bool Undertaker::TakeFromLimbo(const timespec& deadline, ProcessId dead, Estate& estate) const {
+  constexpr int kLooks = 2;
+  for (int i = 0; i < kLooks && !estate.limbo.empty(); ++i) {
+    std::erase_if(estate.limbo,
+                  [this](const Stakes::Look& look) { return IsKept(look.keeper); });
+    const auto family = processes.Family();
+    std::vector<Stakes::Look> stay;
+    for (const Stakes::Look& look : estate.limbo) {
+      if (!family.has_value() || !IsLeft(look, *family)) {
+        stay.push_back(look);
+        continue;
+      }
+      // Before: in limbo.
+      // After:  a cell of the dead one's, which whoever buries it frees.
+      // Test:   ObjectCrashTest.AnObjectInLimboComesBack
+      const bool taken = stakes.TryTake(look, deadline, processes, [&] {
+        return heap.ChangeOwner(look.object, Owner::Object(look.object), Owner::Process(dead));
+      });
+      if (taken) {
+        estate.own.push_back(look.object);
+        estate.any = true;
+      } else {
+        stakes.unkept().store(1, std::memory_order_seq_cst);
+      }
+    }
+    estate.limbo = std::move(stay);
+    // Before the next look: an heir that is buried after that one finds this.
+    if (!estate.limbo.empty()) stakes.unkept().store(1, std::memory_order_seq_cst);
   }
-  object.dropped.store(0, std::memory_order_release);
+  estate.limbo.clear();
   return true;
 }
 
-// Frees what TakeFromLimbo() took. False: it is in limbo again, for another time.
-bool Undertaker::FreeTaken(ObjectHeader& object, const timespec& deadline) const {
-  const void* const keep[] = {&object};
-  const uint64_t state = object.state.load(std::memory_order_relaxed);
-  object.name.store(0, std::memory_order_relaxed);
-  if (heap.TryFreeOwnedBy(Owner::Object(&object), keep, Owner::Process(self), deadline)) {
-    object.state.store(state & ~ObjectHeader::kTypeMask, std::memory_order_release);
-    if (heap.TryFree(&object, Owner::Process(self), deadline)) return true;
-  }
-  object.state.store(state, std::memory_order_release);
-  object.dropped.store(processes.Clock(), std::memory_order_release);
-  // Before: a cell of this process's, which its burial gives back with all that it has.
-  // After:  an object in limbo, which anybody may take.
-  // Test:   LimboCrashTest.WhatAnUndertakerGivesUpComesBackToo
-  heap.SetOwner(&object, Owner::Object(&object));
-  return false;
+bool Undertaker::IsKept(ProcessId keeper) const {
+  const Kind kind = processes.Find(keeper).kind;
+  return kind != Kind::kFree && kind != Kind::kDead;
+}
+
+bool Undertaker::IsLeft(const Stakes::Look& look,
+                        const std::vector<ProcessTable::Entry>& family) const {
+  const ObjectHeader& object = *look.object;
+  if (IsBusy(object)) return false;
+  const ProcessTable::Legacy legacy{.maker = object.maker.load(std::memory_order_relaxed),
+                                    .made = object.made.load(std::memory_order_relaxed),
+                                    .dropped = look.stakes & Stakes::kClock,
+                                    .spread = (look.stakes & Stakes::kSpread) != 0};
+  if (processes.MayBeUnknown(legacy.made)) return false;
+  return std::none_of(family.begin(), family.end(), [&](const ProcessTable::Entry& process) {
+    return process.kind != Kind::kDead &&
+           ProcessTable::MayHaveInherited(family, process, legacy);
+  });
 }
 
 int Undertaker::BuryTheDead(Evidence evidence) const {

@@ -10,11 +10,12 @@
 //   2  what the dead was the actor of has none again             ReleaseActed
 //   3  whom its threads kept waiting is woken, their lanes are
 //      free; who waits for a death is woken                      LaneTable::BuryLanesOf
-//   4  its blocks, and the objects that it was making or
-//      dropping, are free                                        Heap::FreeOwnedBy
-//   5  the slot is FREE                                          EndBurial
-//   6  objects in limbo whose maker is dead, and that nobody     FreeFromLimbo
-//      can have any more, are free
+//   4  its stakes in objects are dropped: those that it made,    Stakes
+//      and those that its blocks have handles to
+//   5  objects in limbo without a living keeper, that nobody     Heap::ChangeOwner
+//      can have inherited, are the dead one's
+//   6  its blocks, and the objects that are its own, are free    Heap::FreeOwnedBy
+//   7  the slot is FREE                                          EndBurial
 //
 // It waits for locks of the heap for 50 ms in all: a process that is stopped inside the heap
 // holds up what it holds, not who forks or joins. What is left then is DEAD, for the next one.
@@ -30,23 +31,19 @@
 #include <vector>
 
 #include "shared/heap.h"
-#include "shared/internal/atomic.h"
 #include "shared/internal/domain_file.h"
 #include "shared/internal/lane.h"
-#include "shared/internal/object_header.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
+#include "shared/internal/stakes.h"
 
 namespace mp::internal {
-
-// Shows tests what is private here; defined by them.
-struct BurialTestPeer;
 
 struct Undertaker {
   const DomainHeader& header;
   ProcessTable& processes;
   Heap& heap;
-  Word& limbo;     // 1: dead makers may have left objects in limbo
+  Stakes& stakes;
   LaneTable& lanes;
   ProcessId self;  // the calling process
 
@@ -62,15 +59,20 @@ struct Undertaker {
   int BuryTheUnborn() const { return BuryTheUnborn(Patience()); }
 
  private:
-  friend struct BurialTestPeer;
-
   static timespec Patience();
   // `was`: of what there is proof.
   bool BuryUntil(const timespec& deadline, ProcessId dead, ProcessTable::Kind was) const;
   int BuryTheUnborn(const timespec& deadline) const;
-  void FreeFromLimbo(const timespec& deadline) const;
-  bool TakeFromLimbo(ObjectHeader& object, const std::vector<ProcessTable::Entry>& family) const;
-  bool FreeTaken(ObjectHeader& object, const timespec& deadline) const;
+  // Steps 4 to 6. False: something is left, for another time.
+  bool GiveBack(const timespec& deadline, ProcessId dead, uint32_t flags) const;
+  struct Estate;
+  bool FindEstate(const timespec& deadline, ProcessId dead, uint32_t flags, Estate& estate) const;
+  bool DropStakes(const timespec& deadline, ProcessId dead, Estate& estate) const;
+  bool FindHandlesOf(const timespec& deadline, Estate& estate) const;
+  bool TakeFromLimbo(const timespec& deadline, ProcessId dead, Estate& estate) const;
+  bool IsKept(ProcessId keeper) const;
+  // Whether nobody can have the object.
+  bool IsLeft(const Stakes::Look& look, const std::vector<ProcessTable::Entry>& family) const;
 };
 
 // Whether there may be a process that was forked at `since` or later, in nanoseconds of

@@ -5,13 +5,12 @@
 //   state     maker             type (8 bits) and generation of this cell. Commits the
 //                               making and the dropping of the object
 //   maker     maker, once       id of the process that made it
-//   handles   maker's threads   handles that the maker's process made; others' do not
-//                               count
+//   handles   maker's threads   handles that the maker's process has of its own
 //   name      maker, once       address of its name, ended by NUL, or 0
 //   made      maker, once       the clock of the process table when it was made; 0: during
 //                               a fork of the maker's, which may or may not have it
-//   dropped   maker, then an    0; the clock when the maker dropped its last handle and
-//             undertaker        others may have inherited one: then it is in limbo
+//   stakes    see stakes.h      what keeps it alive
+//   keeper    the same          in limbo: id of the process that ends it; 0: nobody
 //
 //   O1  A cell with a type is owned by itself (Owner::Object), one without by a process.
 //   O2  The generation grows with each object that the cell held.
@@ -36,7 +35,8 @@ struct ObjectHeader {
   Word handles;
   Word name;
   Word made;
-  Word dropped;
+  Word stakes;
+  Word keeper;
 
   static constexpr int kTypeBits = 8;
   static constexpr uint64_t kTypeMask = (uint64_t{1} << kTypeBits) - 1;
@@ -48,13 +48,10 @@ struct ObjectHeader {
     const uint64_t address = name.load(std::memory_order_relaxed);
     return address == 0 ? std::string_view() : reinterpret_cast<const char*>(address);
   }
-  // Whether somebody uses the object without a handle: then it stays that long.
-  // Hidden by the states for which that can be.
-  bool Busy() const { return false; }
   // `Lock "jobs"`, or `Lock at 0x550000012340`: for messages.
   std::string Describe() const;
 };
-static_assert(sizeof(ObjectHeader) == 48);
+static_assert(sizeof(ObjectHeader) == 56);
 
 }  // namespace mp::internal
 

@@ -319,6 +319,24 @@ std::optional<std::vector<ProcessTable::Entry>> ProcessTable::Family() const {
   return all;
 }
 
+bool ProcessTable::MayHaveInherited(const std::vector<Entry>& family, const Entry& process,
+                                    const Legacy& legacy) {
+  // From parent to parent; each is in the family once.
+  const Entry* heir = &process;
+  for (size_t steps = 0; steps <= family.size(); ++steps) {
+    const bool from_maker = heir->parent == legacy.maker;
+    const uint64_t from = from_maker ? heir->born_from : heir->inherits;
+    if (from > legacy.dropped || legacy.made >= heir->born_to) return false;
+    if (from_maker || legacy.spread) return true;
+    const auto parent = std::find_if(family.begin(), family.end(), [heir](const Entry& entry) {
+      return entry.id == heir->parent;
+    });
+    if (parent == family.end()) return true;
+    heir = &*parent;
+  }
+  return true;
+}
+
 absl::Status ProcessTable::Check() const {
   const uint64_t committed = committed_.load(std::memory_order_acquire);
   auto broken = [](uint32_t index, const char* what) {

@@ -29,9 +29,10 @@
 //   named      the process          1 when name is written: commits it
 //
 // The clock counts claims and births. An object that is made when it stands at m, and
-// dropped by its maker when it stands at d, may have been inherited by those with m <
+// loses its last stake when it stands at d, may have been inherited by those with m <
 // born_to and, if they are the maker's children, born_from <= d, else inherits <= d; by a
-// child that is not yet LIVE, with any born_to.
+// child that is not yet LIVE, with any born_to. And if their parent may have had it: where
+// that is still in the table the same is asked of it.
 //
 //   T1  A slot is FREE, or of one process.
 //   T2  A slot whose generation is g is never of generation g again once it is FREE.
@@ -70,6 +71,7 @@ class ProcessTable {
     kUsedHeap = 1,  // it may own blocks
     kActed = 2,     // it may be the actor of slots
     kDaemon = 4,
+    kHasHandles = 8,  // there may be handles in its blocks
   };
 
   static constexpr size_t kNameWords = 7;
@@ -100,13 +102,19 @@ class ProcessTable {
     uint64_t born_to = 0;  // the end of time unless LIVE or DEAD
     uint32_t flags = 0;
     std::string name = {};  // "" where it has not told
-
-    // An object that `maker` made and dropped at these times of the clock.
-    bool MayHaveInherited(ProcessId maker, uint64_t made, uint64_t dropped) const {
-      const uint64_t from = parent == maker ? born_from : inherits;
-      return kind != Kind::kDead && from <= dropped && made < born_to;
-    }
   };
+
+  // What is known of an object that a child of fork may have inherited.
+  struct Legacy {
+    ProcessId maker;
+    uint64_t made;     // the clock
+    uint64_t dropped;  // the clock, when the last stake was
+    bool spread;       // others than the maker, and who inherited it, have had handles
+  };
+  // Whether `process`, one of the `family`, may have inherited it: from its maker, or from a parent
+  // that had inherited it. Of a parent that is gone nobody knows.
+  static bool MayHaveInherited(const std::vector<Entry>& family, const Entry& process,
+                               const Legacy& legacy);
 
   static constexpr int kIndexBits = 16;
   static constexpr uint32_t kLeastSlots = 4096;

@@ -1,9 +1,8 @@
 // RobustLock: what Lock and RLock have in common: a robust mutex in a cell, with the
 // word that tells later holders of a death until somebody has repaired the data.
 //
-// Layout: ObjectHeader, then
+// Layout: LockHeader (its mutex is recursive for an RLock), then
 //   field        written by   meaning
-//   mutex        pthread      recursive for an RLock
 //   owner_died   the holder   1 from a holder's death until MarkConsistent()
 //
 //   Repair after a death: who gets EOWNERDEAD sets owner_died, then makes the mutex
@@ -21,19 +20,17 @@
 #include "absl/time/time.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/handle.h"
 #include "shared/internal/held_locks.h"
+#include "shared/internal/lock_header.h"
 #include "shared/internal/object.h"
 #include "shared/internal/robust_mutex.h"
 
 namespace mp::internal {
 
-struct LockState : ObjectHeader {
-  RobustMutex mutex;
+struct LockState : LockHeader {
   Word owner_died;
 
-  // A held mutex is in its holder's list of robust mutexes; to use its memory for another
-  // would cut off all behind it, which then nobody gets back when the holder dies.
-  bool Busy() const { return mutex.HolderTid() != 0; }
   void FreeBlocks() {}
 };
 

@@ -379,7 +379,7 @@ TEST_F(BurialTest, WhatAChildWithoutASlotMayHaveStays) {
   domain_.Bury(id);
   EXPECT_EQ(Processes(), 1u);
   EXPECT_GT(Stats().in_use, before_);
-  testing::Bury(id);
+  before_ = Stats().in_use;  // for ever
 }
 
 TEST_F(BurialTest, ForksOfManyThreadsAreAllKnown) {

@@ -30,7 +30,7 @@
 namespace mp {
 namespace {
 
-using testing::BuryAllOthers;
+using testing::Settle;
 using testing::Child;
 using testing::HeapLocks;
 using testing::Inherited;
@@ -135,7 +135,8 @@ TEST(ListObjectsTest, AProcessSeesTheObjectsOfOthers) {
   child.Kill();
   EXPECT_EQ(Named("orphan").at(0).maker_pid, 0) << "gone";
   EXPECT_EQ(Named("orphan").at(0).maker, maker);
-  BuryAllOthers();
+  Settle();
+  EXPECT_TRUE(Named("orphan").empty());
 }
 
 TEST(ListObjectsTest, AnswersWhileAnotherProcessIsStoppedWithTheLocksOfTheHeap) {

@@ -137,7 +137,7 @@ TEST_F(ObjectCrashTest, AnObjectInLimboComesBack) {
       if (!block.cell) return;
       const auto* object = static_cast<const internal::ObjectHeader*>(block.address);
       if (object->maker.load() != *victim_) return;
-      if (object->dropped.load() != 0) stays = true;
+      if ((object->stakes.load() & internal::Stakes::kLimbo) != 0) stays = true;
     });
     if (stays) return "an object stayed in limbo";
     Bury(*victim_);

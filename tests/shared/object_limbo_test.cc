@@ -15,8 +15,12 @@
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
+#include "shared/internal/atomic.h"
+#include "shared/internal/burial.h"
+#include "shared/internal/limbo.h"
 #include "shared/internal/object.h"
 #include "shared/internal/object_header.h"
+#include "shared/internal/object_type.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/owner.h"
@@ -24,7 +28,6 @@
 #include "shared/raw_value.h"
 #include "shared/shared.h"
 #include "sync/lock.h"
-#include "tests/shared/in_limbo.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/fork.h"
@@ -33,9 +36,9 @@
 #include "tests/support/settings.h"
 
 namespace mp {
+
 namespace {
 
-using internal::BurialTestPeer;
 using internal::Evidence;
 using testing::AllIds;
 using testing::Child;
@@ -198,27 +201,28 @@ TEST_F(ObjectLimboTest, AGrandchildBornAfterTheDropIsAnHeirToo) {
   EXPECT_EQ(*seen, 7);
 }
 
-// While it is in limbo, its maker copies a handle that a child put into the domain.
+// While it is in limbo, an heir puts a handle into the domain, and then is no more.
 TEST_F(ObjectLimboTest, ItComesBackFromThereWithAHandle) {
   int ended = 0;
   const Shared<std::optional<Shared<Counted>>> mailbox;
   auto counted = std::make_unique<Shared<Counted>>(&ended);
   Child child([&](auto& step) {
+    step("born");
     mailbox->emplace(*counted);
     step("put");
   });
-  ASSERT_TRUE(child.RunTo("put"));
+  ASSERT_TRUE(child.RunTo("born"));
   counted.reset();
+  ASSERT_TRUE(child.RunTo("put"));
+  child.Kill();
+  Settle();
+  EXPECT_EQ(ended, 0);
   {
     const Shared<Counted> again = **mailbox;
-    child.Kill();
-    Settle();
+    mailbox->reset();
     EXPECT_EQ(ended, 0);
-    const Shared<Counted> and_again = **mailbox;
   }
-  Settle();
   EXPECT_EQ(ended, 1);
-  mailbox->reset();
 }
 
 TEST_F(ObjectLimboTest, AMakerThatDiesLeavesItToTheBurials) {
@@ -241,22 +245,6 @@ TEST_F(ObjectLimboTest, AMakerThatDiesLeavesItToTheBurials) {
   // The heir ends by itself, and is nobody's here to wait for.
   while (domain_.BuryTheDead(Evidence::kThorough) == 0) std::this_thread::yield();
   EXPECT_EQ(Stats().in_use, before_);
-}
-
-// Another undertaker has it in hand, and may give it up again: then anybody may take it.
-TEST_F(ObjectLimboTest, WhatCannotBeTakenIsLeftAsItWas) {
-  internal::ObjectHeader& object = testing::MakeOrphanInLimbo();
-  const uint64_t dropped = object.dropped.load();
-  const Owner self = domain_.AsHolder();
-  // As between the last two steps of one who gives up.
-  domain_.heap().SetOwner(&object, self);
-  EXPECT_FALSE(BurialTestPeer::TakeFromLimbo(object));
-  EXPECT_EQ(object.dropped.load(), dropped);
-  domain_.heap().SetOwner(&object, Owner::Object(&object));
-  EXPECT_TRUE(BurialTestPeer::TakeFromLimbo(object));
-  EXPECT_EQ(object.dropped.load(), 0u);
-  EXPECT_EQ(domain_.heap().Find(&object).owner, self);
-  internal::FreeCell(&object);
 }
 
 TEST_F(ObjectLimboTest, AChildDoesNotEndWhatItsParentLeftInLimbo) {

@@ -10,53 +10,12 @@
 #include <vector>
 
 #include "shared/domain.h"
-#include "shared/heap.h"
+#include "shared/internal/limbo.h"
 #include "shared/internal/object.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
-#include "shared/owner.h"
 
 namespace mp::testing {
-
-// Its blocks, its cells that were being made or dropped, and the objects that it made
-// and nobody can drop any more, each with all that they own.
-inline void Bury(uint64_t process) {
-  Domain& domain = *Domain::Current();
-  const Owner self = domain.ThisProcess();
-  std::vector<void*> cells;
-  domain.heap().ForEachBlock([&](const Heap::Block& block) {
-    if (!block.cell) return;
-    const auto* object = static_cast<const internal::ObjectHeader*>(block.address);
-    if (block.owner == Owner::Process(process) ||
-        (block.owner == Owner::Object(block.address) &&
-         object->maker.load(std::memory_order_relaxed) == process)) {
-      cells.push_back(block.address);
-    }
-  });
-  for (void* cell : cells) {
-    const void* const keep[] = {cell};
-    domain.heap().FreeOwnedBy(Owner::Object(cell), keep, self);
-    domain.heap().Free(cell, self);
-  }
-  domain.heap().FreeOwnedBy(Owner::Process(process), {}, self);
-}
-
-// Everything of every process but this one, which are all dead.
-inline void BuryAllOthers() {
-  Domain& domain = *Domain::Current();
-  const uint64_t self = domain.ThisProcess().identity();
-  std::vector<uint64_t> processes;
-  domain.heap().ForEachBlock([&](const Heap::Block& block) {
-    uint64_t process = self;
-    if (block.owner.kind() == Owner::Kind::kProcess) process = block.owner.identity();
-    if (block.cell && block.owner == Owner::Object(block.address)) {
-      process = static_cast<const internal::ObjectHeader*>(block.address)
-                    ->maker.load(std::memory_order_relaxed);
-    }
-    if (process != self) processes.push_back(process);
-  });
-  for (const uint64_t process : processes) Bury(process);
-}
 
 // The family, as its table has it.
 inline std::vector<internal::ProcessId> AllIds() {
@@ -68,6 +27,12 @@ inline std::vector<internal::ProcessId> AllIds() {
     ids.push_back(entry.id);
   }
   return ids;
+}
+
+// Everything that `process`, which is dead, has left.
+inline void Bury(uint64_t process) {
+  Domain::Current()->Bury(process);
+  internal::EndObjectsInLimbo();
 }
 
 // Whoever is dead is buried, and what this process has in limbo for them ends.

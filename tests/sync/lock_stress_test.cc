@@ -30,7 +30,6 @@
 namespace mp {
 namespace {
 
-using testing::BuryAllOthers;
 using testing::KillerOptions;
 using testing::KillerReport;
 using testing::kSanitized;
@@ -124,7 +123,6 @@ TYPED_TEST(LockStressTest, SharedVectorIsRebuiltAndNothingIsLost) {
   EXPECT_EQ(Check(), absl::OkStatus());
   strings.Reset();
   Settle();
-  BuryAllOthers();
   EXPECT_EQ(Stats().in_use, before);
   EXPECT_EQ(Check(), absl::OkStatus());
 }

@@ -1,0 +1,106 @@
+#include "shared/internal/handle.h"
+
+#include <cstdint>
+
+#include "shared/domain.h"
+#include "shared/heap.h"
+#include "shared/internal/ledger.h"
+#include "shared/internal/lock_header.h"
+#include "shared/internal/process_table.h"
+#include "shared/internal/stakes.h"
+#include "shared/owner.h"
+
+namespace mp::internal {
+namespace {
+
+// The low 16 bits, in the upper ones: of a handle that this process counts.
+uint64_t TagOf(ProcessId self) { return self << Stakes::kAddressBits; }
+
+// The object in whose cell, or in whose block, the handle lies; nullptr: a process's, whose
+// slot then says so, or a message's.
+ObjectHeader* HolderOf(Domain& domain, const Word& place) {
+  const Heap::Block block = domain.heap().Find(&place);
+  if (block.cell) return static_cast<ObjectHeader*>(block.address);
+  if (block.owner.kind() == Owner::Kind::kObject) {
+    return reinterpret_cast<ObjectHeader*>(block.owner.identity());
+  }
+  if (block.owner.kind() == Owner::Kind::kProcess) {
+    domain.processes().SetFlag(block.owner.identity(), ProcessTable::kHasHandles);
+  }
+  return nullptr;
+}
+
+void PlaceHandle(Domain& domain, Word& place, ObjectHeader* cell) {
+  domain.stakes().Place(place, *cell, HolderOf(domain, place), domain.processes());
+}
+
+}  // namespace
+
+void MakeHandle(Word& to, ObjectHeader* cell) {
+  Domain& domain = *Domain::Current();
+  const ProcessId self = domain.ThisProcess().identity();
+  if (!domain.Contains(&to)) {
+    to.store(reinterpret_cast<uint64_t>(cell) | TagOf(self), std::memory_order_relaxed);
+    return;
+  }
+  PlaceHandle(domain, to, cell);
+  cell->handles.store(0, std::memory_order_relaxed);
+  // It has the one that was placed.
+  (void)domain.stakes().DropMaker(*cell, self, domain.processes());
+}
+
+void CopyHandle(Word& to, const Word& from, ObjectHeader* cell) {
+  Domain& domain = *Domain::Current();
+  if (domain.Contains(&to)) return PlaceHandle(domain, to, cell);
+  const ProcessId self = domain.ThisProcess().identity();
+  const bool maker = cell->maker.load(std::memory_order_relaxed) == self;
+  const bool taken_out = domain.Contains(&from);
+  const bool counted = from.load(std::memory_order_relaxed) >> Stakes::kAddressBits ==
+                       TagOf(self) >> Stakes::kAddressBits;
+  uint64_t tag = TagOf(self);
+  if (maker && (taken_out || counted)) {
+    if (AddHandles(*cell, 1) == 1) domain.stakes().TakeMaker(*cell, domain.processes());
+  } else if (taken_out) {
+    TakeForeign(cell);
+  } else if (!counted || !CopyForeign(cell)) {
+    tag = 0;
+  }
+  to.store(reinterpret_cast<uint64_t>(cell) | tag, std::memory_order_relaxed);
+}
+
+ObjectHeader* DropHandle(Word& word) {
+  Domain& domain = *Domain::Current();
+  const ProcessId self = domain.AsHolder().identity();
+  if (domain.Contains(&word)) return domain.stakes().Drop(word, self, domain.processes());
+  const uint64_t counted = word.load(std::memory_order_relaxed);
+  if (counted >> Stakes::kAddressBits != TagOf(self) >> Stakes::kAddressBits) return nullptr;
+  return DropForeign(reinterpret_cast<ObjectHeader*>(counted & Stakes::kAddress));
+}
+
+ObjectHeader* ReplaceHandle(Word& word, ObjectHeader* cell) {
+  Domain& domain = *Domain::Current();
+  const ProcessId self = domain.AsHolder().identity();
+  return domain.stakes().Replace(word, *cell, HolderOf(domain, word), self, domain.processes());
+}
+
+ObjectHeader* DropLastHandle(ObjectHeader* cell) {
+  Domain& domain = *Domain::Current();
+  const ProcessId self = domain.AsHolder().identity();
+  return domain.stakes().DropMaker(*cell, self, domain.processes()) ? cell : nullptr;
+}
+
+bool EndsAtOnce(const ObjectHeader* cell) {
+  const uint64_t stakes = cell->stakes.load(std::memory_order_acquire);
+  if ((stakes & ~(Stakes::kHolds | Stakes::kSpread)) != Stakes::kMaker || IsBusy(*cell)) {
+    return false;
+  }
+  Domain& domain = *Domain::Current();
+  const ProcessTable::Legacy legacy{.maker = cell->maker.load(std::memory_order_relaxed),
+                                    .made = cell->made.load(std::memory_order_relaxed),
+                                    .dropped = domain.processes().Clock(),
+                                    .spread = (stakes & Stakes::kSpread) != 0};
+  // Without a fork in between nobody has inherited it.
+  return legacy.made == legacy.dropped || !domain.AnyInherited(legacy);
+}
+
+}  // namespace mp::internal

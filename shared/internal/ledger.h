@@ -1,0 +1,26 @@
+// Ledger: to which objects that others made this process has handles of its own, and how
+// many. For all handles to one object it has one handle in the domain, which keeps the object
+// alive and is found by this process's burial.
+//
+// Threads: from any number. A child of fork has none of its parent's.
+// Memory:  16 bytes of the domain an object, and an entry of this process's.
+
+#ifndef MP_SHARED_INTERNAL_LEDGER_H_
+#define MP_SHARED_INTERNAL_LEDGER_H_
+
+#include "shared/internal/object_header.h"
+
+namespace mp::internal {
+
+// One more handle, where the caller has a stake in the object. Ends the process where the domain
+// has no memory.
+void TakeForeign(ObjectHeader* object);
+// One more, copied from one that is counted. False: that is not; then neither is the copy.
+[[nodiscard]] bool CopyForeign(ObjectHeader* object);
+// One less. Returns the object if that was its last stake, else nullptr; also where the handle
+// was not counted.
+[[nodiscard]] ObjectHeader* DropForeign(ObjectHeader* object);
+
+}  // namespace mp::internal
+
+#endif  // MP_SHARED_INTERNAL_LEDGER_H_

@@ -1,0 +1,30 @@
+// Limbo: where an object is that has lost its last stake (stakes.h), and that a child may have
+// inherited a handle to. Who dropped the stake ends it, with ~T, when it learns that no such
+// child is left; when that one dies first, a burial gives the memory back without ~T.
+
+#ifndef MP_SHARED_INTERNAL_LIMBO_H_
+#define MP_SHARED_INTERNAL_LIMBO_H_
+
+#include <cstddef>
+
+#include "shared/internal/object_header.h"
+
+namespace mp::internal {
+
+// The end of an object that has no stake.
+using EndObject = void (*)(ObjectHeader* cell);
+// Ends an object that has lost its last stake, now or, where it is busy or a child may have
+// inherited a handle, when that is over.
+void EndOrLeave(ObjectHeader* cell, EndObject end);
+// Ends those of this process's objects in limbo that nobody can have any more. Called when
+// it has learned of a death.
+void EndObjectsInLimbo();
+// Drops the handles that lie in the object's cell and blocks, for who gives those back without
+// ~T. Objects that end by it end without ~T, too: nobody here knows of what type they are.
+void DropHandlesOf(ObjectHeader* cell);
+// The same for `size` bytes of the domain at `memory`: a message's, say.
+void DropHandlesIn(void* memory, size_t size);
+
+}  // namespace mp::internal
+
+#endif  // MP_SHARED_INTERNAL_LIMBO_H_
