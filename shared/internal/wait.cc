@@ -206,7 +206,7 @@ bool Spinning::Begin() {
     cpu_set_t usable;
     alone_ = sched_getaffinity(0, sizeof(usable), &usable) == 0 && CPU_COUNT(&usable) == 1;
   }
-  return credit_ > 0 || count_ % kTryEvery == 0;
+  return !alone_ && (credit_ > 0 || count_ % kTryEvery == 0);
 }
 
 void Spinning::Pause() { __builtin_ia32_pause(); }

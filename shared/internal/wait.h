@@ -11,8 +11,8 @@
 // which one of those who sleep sees to (sentry.h).
 //
 //   phase   for                    how
-//   spin    some microseconds      pauses, but not where this thread has one processor, then
-//                                  yields; as far as that has paid lately
+//   spin    some microseconds      pauses, then yields; as far as that has paid lately, and not
+//                                  where this thread has one processor
 //   nap     1 ms                   on the word alone: what a futex costs
 //   watch   as long as it takes    as the sentry; or beside it, on the word and the sentry's,
 //                                  with a nap of 100 ms times the number of sleepers, in case
@@ -96,8 +96,6 @@ class Spinning {
     credit_ = paid ? (credit_ + kGain < kMost ? credit_ + kGain : kMost)
                    : (credit_ > 0 ? credit_ - 1 : 0);
   }
-  // How many pauses come before the yields.
-  static int Pauses() { return alone_ ? 0 : kPauses; }
   static void Pause();
   static void Yield();
 
@@ -113,9 +111,8 @@ class Spinning {
 template <typename Done>
 bool SpinUntil(const Done& done) {
   if (!Spinning::Begin()) return false;
-  const int pauses = Spinning::Pauses();
-  for (int i = 0; i < pauses + Spinning::kYields; ++i) {
-    if (i < pauses) {
+  for (int i = 0; i < Spinning::kPauses + Spinning::kYields; ++i) {
+    if (i < Spinning::kPauses) {
       Spinning::Pause();
     } else {
       Spinning::Yield();

@@ -141,22 +141,6 @@ TEST_F(WaitCrashTest, AWaitMayBeKilledAnywhere) {
   Sweep(crash, 100);
 }
 
-TEST_F(WaitCrashTest, AWokenSleeperThatDiesPassesItOn) {
-  // Two sleep; one is woken, and is killed before it acts: the other is woken by its burial.
-  CrashCase crash;
-  crash.name = "wake of one of two";
-  sleepers_ = 1;
-  crash.operation = [this] {
-    const SleepsOn note(LaneForNotes(), *word_);
-    SleepUntilChanged();
-    FutexWake(*word_, 1);  // what it has to do with the wake
-  };
-  crash.sleeper = [this] { SleepUntilChanged(); };
-  crash.sleeper_queues_behind = true;
-  crash.unblock = [this] { ChangeAndWake(*word_, 1, [this] { word_->store(1); }); };
-  Sweep(crash, 60);
-}
-
 TEST_F(SentryCrashTest, ADutyIsHandedOn) {
   // The victim is the sentry, or becomes it, and leaves or dies: the sleeper learns of a death
   // all the same.
