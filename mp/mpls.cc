@@ -12,12 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,8 +27,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "shared/internal/domain_file.h"
 #include "shared/internal/domain_memory.h"
 #include "shared/internal/domain_of.h"
@@ -102,13 +106,25 @@ std::string Processes(const Snapshot& snapshot) {
   return text;
 }
 
+// The first few; a primitive may have thousands.
+std::string Listed(const std::vector<pid_t>& ids) {
+  constexpr size_t kMost = 3;
+  if (ids.empty()) return "-";
+  const size_t shown = std::min(ids.size(), kMost);
+  std::string text = absl::StrJoin(absl::MakeConstSpan(ids).first(shown), ",");
+  if (ids.size() > shown) absl::StrAppend(&text, "+", ids.size() - shown);
+  return text;
+}
+
 std::string Objects(const Snapshot& snapshot) {
-  std::string text = absl::StrFormat("%-16s %-9s %12s %8s %8s  %s\n", "ADDRESS", "TYPE", "BYTES",
-                                     "MAKER", "HANDLES", "NAME");
+  std::string text =
+      absl::StrFormat("%-16s %-9s %12s %8s %7s %-12s %9s %-12s %s\n", "ADDRESS", "TYPE", "BYTES",
+                      "MAKER", "STAKES", "HOLDERS", "ACQUIRED", "SLEEPERS", "NAME");
   for (const ObjectInfo& object : snapshot.objects) {
-    absl::StrAppendFormat(&text, "0x%-14x %-9s %12d %8s %8d  %s\n", object.address, object.type,
-                          object.bytes, OrDash(object.maker_pid), object.handles,
-                          object.name.empty() ? "" : Quoted(object.name));
+    absl::StrAppendFormat(&text, "0x%-14x %-9s %12d %8s %7d %-12s %9s %-12s %s\n", object.address,
+                          object.type, object.bytes, OrDash(object.maker_pid), object.stakes,
+                          Listed(object.holders), OrDash(object.acquired_by),
+                          Listed(object.sleepers), object.name.empty() ? "" : Quoted(object.name));
   }
   return text;
 }

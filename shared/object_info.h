@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace mp {
 
@@ -19,7 +20,16 @@ struct ObjectInfo {
   pid_t maker_pid = 0;    // of the process that made it; 0: that one is gone
   uint64_t maker = 0;     // the id of that process, which no other one ever has
   size_t bytes = 0;       // of its cell and of all blocks that it owns, as rounded up
-  uint64_t handles = 0;   // those of its maker, which keep it alive
+  uint64_t stakes = 0;    // what keeps it alive: handles in the domain, and one if the maker has
+                          // handles of its own; 0: it waits for heirs, or its end
+  uint64_t handles = 0;   // those of its maker's own
+
+  // Who has handles of its own, but those that were inherited: pids.
+  std::vector<pid_t> holders = {};
+  // Of a lock: the thread that has acquired it, by its id; 0: none.
+  pid_t acquired_by = 0;
+  // Threads that sleep until it changes, by their ids. That of a process's first thread is its pid.
+  std::vector<pid_t> sleepers = {};
 };
 
 }  // namespace mp

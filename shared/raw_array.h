@@ -6,12 +6,12 @@
 //   mp::Process child([grid] { grid[0] = 1.5; });
 //
 // Ordering: none: Join() the process that writes, or take a lock of yours around it.
-// Death:    elements of up to 8 bytes are written whole or not at all. It lives as a
-//           Shared does.
-// Fork:     a child has what its parent has. It lives as long as a Shared<T>.
+// Death:    elements of up to 8 bytes are written whole or not at all.
+// Fork:     a child has what its parent has.
+// Lifetime: that of a Shared (shared/shared.h).
 // Misuse:   writing an element in one process while another reads or writes it is a data
 //           race; an index past the end is undefined.
-// Cost:     72 bytes and the elements, in the domain. Access is two loads.
+// Cost:     80 bytes and the elements, in the domain. Access is two loads.
 
 #ifndef MP_SHARED_RAW_ARRAY_H_
 #define MP_SHARED_RAW_ARRAY_H_

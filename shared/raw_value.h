@@ -6,10 +6,11 @@
 // Ordering: none: Join() the process that writes, or take a lock of yours around it. For
 //           an atomic, Shared<std::atomic<int>>.
 // Death:    a value of up to 8 bytes is written whole or not at all; a larger one may be
-//           left half-written. It lives as a Shared does.
-// Fork:     a child has what its parent has. It lives as long as a Shared<T>.
+//           left half-written.
+// Fork:     a child has what its parent has.
+// Lifetime: that of a Shared (shared/shared.h).
 // Misuse:   writing in one process while another reads or writes is a data race.
-// Cost:     56 bytes and the value, in the domain. Access is a load.
+// Cost:     64 bytes and the value, in the domain. Access is a load.
 
 #ifndef MP_SHARED_RAW_VALUE_H_
 #define MP_SHARED_RAW_VALUE_H_

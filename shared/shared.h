@@ -15,12 +15,19 @@
 // Ordering: none of its own; what must not be done at once is done under a lock.
 // Death:    the object stays as it was left. Reset() builds it anew without looking at
 //           what a dead process left half-done; to drop the last handle without that runs
-//           ~T on it. When its maker is killed it stays as long as the domain.
-// Fork:     a child has what its parent has. The object lives until the process that made
-//           it has dropped its last handle, and the children that may have inherited one
-//           are gone; ~T runs in the maker, when it has learned of that.
+//           ~T on it. What is in the blocks of a dead process, and the handles that it had,
+//           go with it.
+// Fork:     a child has what its parent has.
+// Lifetime: as long as there is a handle in the domain, or a process that has handles of its
+//           own, or a child that may have inherited one. Who drops the last one runs ~T, or,
+//           where a child may still have one, when it has learned that it is gone; where that
+//           process died, the memory comes back without ~T. Objects with handles to one
+//           another in a circle stay as long as the domain.
+//           A handle lies in memory of one process, or in the domain: not in other shared
+//           memory, and its bytes are not copied.
 // Misuse:   the object's own.
-// Cost:     72 bytes and the object, in the domain. Access is a load.
+// Cost:     80 bytes and the object, in the domain. Access is a load. A handle in the domain, and
+//           the first that a process copies out of it, take a lock of the whole domain.
 //
 // What it holds (as a member, in a container) must have its memory in the domain too:
 // containers with mp::Allocator, and handles; no plain pointers out of it. In a tree, a
@@ -72,6 +79,7 @@ class Shared {
 
   // Gives back every block that the object owns and builds it anew, without calling ~T:
   // for an object that a dead process left half-written. Nobody else may use it meanwhile.
+  // Handles that were in it are dropped; what ends by that ends without ~T, too.
   // If T's constructor throws, or the process dies in here, there is no object: Reset again,
   // or drop it.
   // Looks at every block of the domain.

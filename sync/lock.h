@@ -14,10 +14,8 @@
 // Death:    when a holder dies, the next Acquire() succeeds; owner_died() tells it, and
 //           every later holder, until one calls MarkConsistent(). The end of the
 //           holding thread, and execve(), count as a death.
-//           A lock that is held when its last handle goes stays as long as the domain.
-// Fork:     a child has the handle, never the hold. The lock lives until the process that
-//           made it has dropped its last handle, and the children that may have inherited
-//           one are gone.
+// Fork:     a child has the handle, never the hold.
+// Lifetime: as that of a Shared (shared/shared.h); and no shorter than it is held.
 // Signals:  not in a signal handler.
 // Misuse:   a second Acquire() by the holder, a Release() by anybody else: this process
 //           ends, with one line that names the lock and its holder. Use RLock, or
@@ -26,7 +24,7 @@
 //           says so: when it dies, the kernel would not give them all back. A family is
 //           within one PID namespace: where ids of threads repeat, one thread is taken for
 //           the other.
-// Cost:     104 bytes of the domain; uncontended, no system call. Figures in
+// Cost:     120 bytes of the domain; uncontended, no system call. Figures in
 //           docs/benchmarks.md.
 
 #ifndef MP_SYNC_LOCK_H_

@@ -8,15 +8,14 @@
 // Ordering: what a holder did before its last Release() is visible to the next holder.
 // Death:    as for Lock: the next Acquire() succeeds, at level one, and owner_died() tells
 //           until MarkConsistent().
-//           A lock that is held when its last handle goes stays as long as the domain.
 // Fork:     a child has the handle, never the hold, at whatever level its parent held it.
-//           It lives as long as a Lock.
+// Lifetime: that of a Lock.
 // Signals:  not in a signal handler.
 // Misuse:   a Release() by anybody but the holder: this process ends, with one line that
 //           names the lock and its holder.
 // Limit:    as for Lock: a thread holds at most 2,000, at whatever levels; threads that have
 //           the same id, in different PID namespaces, are one holder.
-// Cost:     104 bytes of the domain; uncontended, no system call. Figures in
+// Cost:     120 bytes of the domain; uncontended, no system call. Figures in
 //           docs/benchmarks.md.
 //
 // Without thread-safety annotations: to the analysis a second Acquire() is a mistake.

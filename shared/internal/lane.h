@@ -114,6 +114,17 @@ class LaneTable {
   }
   Lane& operator[](uint32_t index) { return lanes_[index]; }
 
+  // For who has a copy of the table's bytes: what they say, which nobody has checked.
+  struct Place {
+    uint64_t lanes;  // their address
+    uint64_t count;
+    uint64_t committed;
+  };
+  Place GetPlace() const {
+    return {reinterpret_cast<uint64_t>(lanes_), count_,
+            committed_.load(std::memory_order_acquire)};
+  }
+
   // The first broken invariant.
   absl::Status Check(const ProcessTable& processes) const;
 

@@ -17,11 +17,13 @@ struct LockHeader : ObjectHeader {
   bool Busy() const { return mutex.HolderTid() != 0; }
 };
 
+constexpr bool IsLock(ObjectType type) {
+  return type == ObjectType::kLock || type == ObjectType::kRLock;
+}
+
 // For who has an object of any type.
 inline bool IsBusy(const ObjectHeader& object) {
-  const ObjectType type = object.type();
-  const bool lock = type == ObjectType::kLock || type == ObjectType::kRLock;
-  return lock && static_cast<const LockHeader&>(object).Busy();
+  return IsLock(object.type()) && static_cast<const LockHeader&>(object).Busy();
 }
 
 }  // namespace mp::internal

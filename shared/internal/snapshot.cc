@@ -14,15 +14,20 @@
 #include "shared/domain.h"
 #include "shared/heap.h"
 #include "shared/internal/domain_file.h"
-#include "shared/internal/object.h"
+#include "shared/internal/lane.h"
+#include "shared/internal/lock_header.h"
+#include "shared/internal/object_header.h"
 #include "shared/internal/page_heap.h"
 #include "shared/internal/slab.h"
+#include "shared/internal/stakes.h"
 #include "shared/owner.h"
 
 namespace mp::internal {
 namespace {
 
 constexpr uint64_t kPage = PageHeap::kPageSize;
+// Of the blocks of a ledger.
+constexpr size_t kStakeBytes = 16;
 
 // The bytes of a T, and that they may be read as one. Its pointers lead to where they lead.
 template <typename T>
@@ -51,10 +56,18 @@ class SnapshotMaker {
     // After the objects: who made one of them is found, or is gone.
     ReadProcesses(domain_->processes_.GetPlace(), evidence);
     for (ObjectInfo& object : snapshot_.objects) {
-      const ProcessTable::Entry* maker = snapshot_.Find(object.maker);
-      if (maker != nullptr && maker->kind == ProcessTable::Kind::kLive) {
-        object.maker_pid = maker->pid;
-      }
+      object.maker_pid = PidOf(object.maker);
+      if (object.maker_pid != 0 && object.handles != 0) object.holders.push_back(object.maker_pid);
+    }
+    for (const auto& [object, holder] : holders_) {
+      ObjectInfo* held = ObjectAt(object);
+      const pid_t pid = PidOf(holder);
+      if (held != nullptr && held->address == object && pid != 0) held->holders.push_back(pid);
+    }
+    ReadLanes(domain_->lanes_.GetPlace());
+    for (ObjectInfo& object : snapshot_.objects) {
+      std::sort(object.holders.begin(), object.holders.end());
+      std::sort(object.sleepers.begin(), object.sleepers.end());
     }
     return std::move(snapshot_);
   }
@@ -80,16 +93,24 @@ class SnapshotMaker {
   void ReadHeap(uint64_t address);
   void ReadTable(const PageHeap::Place& heap);
   void ReadSlab(uint64_t slab, uint64_t entry, uint64_t tag);
+  void ReadStake(uint64_t block, ProcessId process);
   void ReadCell(uint64_t cell, uint64_t owner_word);
   std::string ReadName(uint64_t address) const;
   void ReadProcesses(const ProcessTable::Place& table, std::optional<Evidence> evidence);
   std::optional<ProcessTable::Entry> ReadProcess(uint32_t index, uint64_t slot) const;
+  void ReadLanes(const LaneTable::Place& table);
   void Count(Owner owner, size_t bytes);
+  // 0: it is not there, or dead.
+  pid_t PidOf(ProcessId process) const;
+  // The object in whose cell an address may lie: the last one that is not behind it.
+  ObjectInfo* ObjectAt(uint64_t address);
 
   const DomainMemory& memory_;
   Copy<Domain> domain_;
   Snapshot snapshot_;
-  std::unordered_map<uint64_t, size_t> owned_by_objects_;  // bytes, by address of the cell
+  std::unordered_map<uint64_t, size_t> owned_by_objects_;    // bytes, by address of the cell
+  std::vector<std::pair<uint64_t, ProcessId>> holders_;      // cells, and processes
+  std::unordered_map<uint64_t, size_t> cell_sizes_;          // bytes, by address of the cell
 };
 
 void SnapshotMaker::Count(Owner owner, size_t bytes) {
@@ -160,10 +181,53 @@ void SnapshotMaker::ReadSlab(uint64_t slab, uint64_t entry, uint64_t tag) {
     if (owner.kind() == Owner::Kind::kNone) continue;
     Count(owner, header->size);
     const uint64_t block = slab + header->first + uint64_t{i} * header->size;
+    if (header->use == Use::kBlocks && owner.kind() == Owner::Kind::kProcess &&
+        header->size == kStakeBytes) {
+      ReadStake(block, owner.identity());
+    }
     if (header->use == Use::kCells && owner.kind() == Owner::Kind::kObject &&
         owner.identity() == block && header->size >= sizeof(ObjectHeader)) {
       ReadCell(block, slab + offsetof(Slab, owners) + i * sizeof(Word));
+      cell_sizes_[block] = header->size;
     }
+  }
+}
+
+// What a process has in its ledger (ledger.h), and perhaps handles that it has placed itself.
+void SnapshotMaker::ReadStake(uint64_t block, ProcessId process) {
+  const std::optional<uint64_t> word = ReadWord(block);
+  const uint64_t object = word.has_value() ? Stakes::AddressOf(block, *word) : 0;
+  if (object != 0) holders_.emplace_back(object, process);
+}
+
+pid_t SnapshotMaker::PidOf(ProcessId process) const {
+  const ProcessTable::Entry* entry = snapshot_.Find(process);
+  return entry != nullptr && entry->kind == ProcessTable::Kind::kLive ? entry->pid : 0;
+}
+
+ObjectInfo* SnapshotMaker::ObjectAt(uint64_t address) {
+  std::vector<ObjectInfo>& objects = snapshot_.objects;
+  const auto next = std::upper_bound(
+      objects.begin(), objects.end(), address,
+      [](uint64_t wanted, const ObjectInfo& object) { return wanted < object.address; });
+  return next == objects.begin() ? nullptr : &*(next - 1);
+}
+
+void SnapshotMaker::ReadLanes(const LaneTable::Place& table) {
+  const uint64_t count =
+      std::min({table.committed, table.count, uint64_t{ProcessTable::kMostSlots}});
+  if (!memory_.Contains(table.lanes, count * sizeof(Lane))) return;
+  for (uint64_t i = 0; i < count; ++i) {
+    Copy<Lane> lane;
+    if (!Read(table.lanes + i * sizeof(Lane), lane)) return;
+    const uint64_t word = lane->sleeps_on.load(std::memory_order_relaxed);
+    const pid_t thread = lane->alive.HolderTid();
+    if (word == 0 || thread == 0 || PidOf(lane->process.load(std::memory_order_relaxed)) == 0) {
+      continue;
+    }
+    ObjectInfo* object = ObjectAt(word);
+    if (object == nullptr || word - object->address >= cell_sizes_[object->address]) continue;
+    object->sleepers.push_back(thread);
   }
 }
 
@@ -178,6 +242,14 @@ void SnapshotMaker::ReadCell(uint64_t cell, uint64_t owner_word) {
   object.address = cell;
   object.maker = header->maker.load(std::memory_order_relaxed);
   object.handles = header->handles.load(std::memory_order_relaxed);
+  const uint64_t stakes = header->stakes.load(std::memory_order_relaxed);
+  if ((stakes & Stakes::kLimbo) == 0) {
+    object.stakes = (stakes & Stakes::kCount) + ((stakes & Stakes::kMaker) != 0 ? 1 : 0);
+  }
+  if (IsLock(header->type())) {
+    Copy<LockHeader> lock;
+    if (Read(cell, lock)) object.acquired_by = lock->mutex.HolderTid();
+  }
   // Its name is freed after the cell has another owner.
   const std::optional<uint64_t> owner = ReadWord(owner_word);
   const bool own = owner.has_value() && Owner::FromWord(*owner).kind() == Owner::Kind::kObject &&

@@ -12,13 +12,7 @@ ObjectHeader* ObjectIn(uint64_t word) {
   return reinterpret_cast<ObjectHeader*>(word & Stakes::kAddress);
 }
 
-uint64_t AddressOf(const ObjectHeader* object) { return reinterpret_cast<uint64_t>(object); }
-
-uint64_t TagOf(const Word& place) {
-  // Fibonacci hashing: neighbours have tags far apart. Never 0, which a plain pointer has.
-  const uint64_t tag = reinterpret_cast<uint64_t>(&place) * 0x9e3779b97f4a7c15;
-  return (tag & ~Stakes::kAddress) | uint64_t{1} << Stakes::kAddressBits;
-}
+uint64_t WordOf(const ObjectHeader* object) { return reinterpret_cast<uint64_t>(object); }
 
 constexpr ProcessId kNobody = 0;
 
@@ -28,11 +22,7 @@ constexpr uint64_t kMarks = Stakes::kHolds | Stakes::kSpread;
 }  // namespace
 
 uint64_t Stakes::WordFor(const Word& place, const ObjectHeader& object) {
-  return AddressOf(&object) | TagOf(place);
-}
-
-ObjectHeader* Stakes::ObjectOf(const Word& place, uint64_t word) {
-  return (word & ~kAddress) == TagOf(place) ? ObjectIn(word) : nullptr;
+  return WordOf(&object) | TagOf(reinterpret_cast<uint64_t>(&place));
 }
 
 bool Stakes::Set(Journal::Section& section, ObjectHeader& object, uint64_t stakes,
@@ -84,8 +74,8 @@ bool Stakes::Change(const timespec* deadline, Word& place, ObjectHeader* from, O
   }
   if (holder != nullptr) section.Set(holder->stakes, section.Get(holder->stakes) | kHolds);
   section.Set(place_, reinterpret_cast<uint64_t>(&place));
-  section.Set(from_, AddressOf(from));
-  section.Set(to_, AddressOf(to));
+  section.Set(from_, WordOf(from));
+  section.Set(to_, WordOf(to));
   // Before: the word is what it was, and so are the stakes.
   // After:  both objects have a stake: the next holder takes one away.
   // Test:   StakesCrashTest.AHandleInTheDomainIsCountedOnce

@@ -70,7 +70,13 @@ class Stakes {
   // The value of a word at `place` that is a handle to `object`; the object that it is a handle to
   // with the value `word`, nullptr: it is none. By accident, it may be one to what is no object.
   static uint64_t WordFor(const Word& place, const ObjectHeader& object);
-  static ObjectHeader* ObjectOf(const Word& place, uint64_t word);
+  static ObjectHeader* ObjectOf(const Word& place, uint64_t word) {
+    return reinterpret_cast<ObjectHeader*>(AddressOf(reinterpret_cast<uint64_t>(&place), word));
+  }
+  // The same of addresses; 0: none.
+  static uint64_t AddressOf(uint64_t place, uint64_t word) {
+    return (word & ~kAddress) == TagOf(place) ? word & kAddress : 0;
+  }
   static ObjectHeader* ObjectAt(const Word& place) {
     return ObjectOf(place, place.load(std::memory_order_acquire));
   }
@@ -124,6 +130,12 @@ class Stakes {
   void HoldStill(const ProcessTable& processes, absl::FunctionRef<void()> look);
 
  private:
+  static uint64_t TagOf(uint64_t place) {
+    // Fibonacci hashing: neighbours have tags far apart. Never 0, which a plain pointer has.
+    const uint64_t tag = place * 0x9e3779b97f4a7c15;
+    return (tag & ~kAddress) | uint64_t{1} << kAddressBits;
+  }
+
   // The last step of a change, and its repair.
   ObjectHeader* Settle(Journal::Section& section, ProcessId keeper, const ProcessTable& processes);
   void SettleTheDeads(Journal::Section& section, const ProcessTable& processes);

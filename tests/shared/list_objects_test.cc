@@ -21,6 +21,7 @@
 #include "shared/raw_array.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
+#include "sync/lock.h"
 #include "tests/shared/heap_locks.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
@@ -30,11 +31,13 @@
 namespace mp {
 namespace {
 
-using testing::Settle;
+using ::testing::ElementsAre;
+using ::testing::UnorderedElementsAre;
 using testing::Child;
 using testing::HeapLocks;
 using testing::Inherited;
 using testing::kSlowness;
+using testing::Settle;
 using testing::Steps;
 using Numbers = std::vector<int, Allocator<int>>;
 
@@ -65,6 +68,8 @@ TEST(ListObjectsTest, TellsOfAnObjectFromItsMakingToItsEnd) {
     EXPECT_EQ(found[0].handles, 1u);
     const std::vector<RawValue<int>> copies(3, value);
     EXPECT_EQ(Named("count")[0].handles, 4u);
+    EXPECT_EQ(Named("count")[0].stakes, 1u);
+    EXPECT_THAT(Named("count")[0].holders, ElementsAre(getpid()));
   }
   EXPECT_TRUE(Named("count").empty());
 }
@@ -137,6 +142,50 @@ TEST(ListObjectsTest, AProcessSeesTheObjectsOfOthers) {
   EXPECT_EQ(Named("orphan").at(0).maker, maker);
   Settle();
   EXPECT_TRUE(Named("orphan").empty());
+}
+
+TEST(ListObjectsTest, WhoHasHandlesAndWhereThereAreSome) {
+  const Shared<std::optional<RawValue<int>>> mailbox;
+  mailbox->emplace(7, RawValueOptions{.name = "sent"});
+  EXPECT_EQ(Named("sent").at(0).stakes, 1u);
+  EXPECT_THAT(Named("sent").at(0).holders, ElementsAre());
+  Child child([&](Steps& step) {
+    const std::optional<RawValue<int>> mine = *mailbox;
+    const std::optional<RawValue<int>> copy = mine;
+    step("copied");
+  });
+  ASSERT_TRUE(child.RunTo("copied"));
+  EXPECT_EQ(Named("sent").at(0).stakes, 2u);
+  EXPECT_THAT(Named("sent").at(0).holders, ElementsAre(child.pid()));
+  {
+    const RawValue<int> mine = **mailbox;
+    EXPECT_EQ(Named("sent").at(0).stakes, 3u);
+    EXPECT_THAT(Named("sent").at(0).holders, UnorderedElementsAre(getpid(), child.pid()));
+  }
+  EXPECT_EQ(child.Finish(), 0);
+  EXPECT_THAT(Named("sent").at(0).holders, ElementsAre());
+}
+
+TEST(ListObjectsTest, WhoHasALockAndWhoSleepsOnIt) {
+  const Lock lock({.name = "jobs"});
+  const Lock other({.name = "others"});
+  EXPECT_EQ(Named("jobs").at(0).acquired_by, 0);
+  lock.Acquire();
+  EXPECT_EQ(Named("jobs").at(0).acquired_by, getpid());
+  auto acquire = [&] { lock.Acquire(); };
+  Child first(acquire);
+  Child second(acquire);
+  first.WaitUntilAsleep();
+  second.WaitUntilAsleep();
+  EXPECT_THAT(Named("jobs").at(0).sleepers, UnorderedElementsAre(first.pid(), second.pid()));
+  EXPECT_THAT(Named("others").at(0).sleepers, ElementsAre());
+  first.Kill();
+  Settle();
+  EXPECT_THAT(Named("jobs").at(0).sleepers, ElementsAre(second.pid()));
+  lock.Release();
+  EXPECT_EQ(second.Finish(), 0);
+  EXPECT_THAT(Named("jobs").at(0).sleepers, ElementsAre());
+  EXPECT_EQ(Named("jobs").at(0).acquired_by, 0) << "it died with it";
 }
 
 TEST(ListObjectsTest, AnswersWhileAnotherProcessIsStoppedWithTheLocksOfTheHeap) {

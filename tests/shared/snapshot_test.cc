@@ -103,7 +103,8 @@ struct Family {
 bool Same(const ObjectInfo& a, const ObjectInfo& b) {
   return a.type == b.type && a.name == b.name && a.address == b.address &&
          a.maker_pid == b.maker_pid && a.maker == b.maker && a.bytes == b.bytes &&
-         a.handles == b.handles;
+         a.handles == b.handles && a.stakes == b.stakes && a.holders == b.holders &&
+         a.acquired_by == b.acquired_by && a.sleepers == b.sleepers;
 }
 
 TEST(SnapshotTest, TheFileSaysWhatTheMemorySays) {
