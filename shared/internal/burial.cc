@@ -117,7 +117,11 @@ bool Undertaker::DropStakes(const timespec& deadline, ProcessId dead, Estate& es
       if (!dropped) return false;
     }
     estate.with_handles.clear();
-    for (ObjectHeader* object : ended) estate.limbo.push_back(Stakes::LookAt(*object));
+    for (ObjectHeader* object : ended) {
+      const Stakes::Look look = Stakes::LookAt(*object);
+      // Unless an heir has brought it back to life meanwhile.
+      if ((look.stakes & Stakes::kLimbo) != 0) estate.limbo.push_back(look);
+    }
     ended.clear();
     if (estate.limbo.empty()) return true;
     if (!TakeFromLimbo(deadline, dead, estate)) return false;
@@ -148,8 +152,7 @@ bool Undertaker::FindHandlesOf(const timespec& deadline, Estate& estate) const {
 bool Undertaker::TakeFromLimbo(const timespec& deadline, ProcessId dead, Estate& estate) const {
   constexpr int kLooks = 2;
   for (int i = 0; i < kLooks && !estate.limbo.empty(); ++i) {
-    std::erase_if(estate.limbo,
-                  [this](const Stakes::Look& look) { return IsKept(look.keeper); });
+    std::erase_if(estate.limbo, [this](const Stakes::Look& look) { return IsKept(look.keeper); });
     const auto family = processes.Family();
     std::vector<Stakes::Look> stay;
     for (const Stakes::Look& look : estate.limbo) {
