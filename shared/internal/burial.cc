@@ -60,9 +60,12 @@ struct Undertaker::Estate {
 
 bool Undertaker::GiveBack(const timespec& deadline, ProcessId dead, uint32_t flags) const {
   const bool used_heap = (flags & ProcessTable::kUsedHeap) != 0;
-  // It may be the keeper of objects in limbo.
-  if (used_heap) stakes.unkept().store(1, std::memory_order_seq_cst);
-  if (stakes.unkept().load(std::memory_order_seq_cst) == 0) return true;
+  if (used_heap) {
+    // It may be the keeper of objects in limbo.
+    stakes.unkept().store(1, std::memory_order_seq_cst);
+  } else if (stakes.unkept().load(std::memory_order_seq_cst) == 0) {
+    return true;
+  }
   // First: what comes there meanwhile is looked for by the next one.
   stakes.unkept().store(0, std::memory_order_seq_cst);
   Estate estate;
