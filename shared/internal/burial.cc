@@ -66,6 +66,9 @@ bool Undertaker::GiveBack(const timespec& deadline, ProcessId dead, uint32_t fla
   } else if (stakes.unkept().load(std::memory_order_seq_cst) == 0) {
     return true;
   }
+  // First: who buries it when this process dies looks, too, though the mark is gone; and what is
+  // taken from limbo is looked for as what the dead one had.
+  processes.SetFlag(dead, ProcessTable::kUsedHeap);
   // First: what comes there meanwhile is looked for by the next one.
   stakes.unkept().store(0, std::memory_order_seq_cst);
   Estate estate;
