@@ -67,9 +67,9 @@ bool IsKnownToHold(Domain& domain, const Heap::Block& block) {
     return process.kind == internal::ProcessTable::Kind::kFree ||
            (process.flags & internal::ProcessTable::kHasHandles) != 0;
   }
-  const auto* object = block.cell
-                           ? static_cast<const internal::ObjectHeader*>(block.address)
-                           : reinterpret_cast<const internal::ObjectHeader*>(block.owner.identity());
+  const auto* object =
+      block.cell ? static_cast<const internal::ObjectHeader*>(block.address)
+                 : reinterpret_cast<const internal::ObjectHeader*>(block.owner.identity());
   return block.owner.kind() == Owner::Kind::kMessage ||
          (object->stakes.load(std::memory_order_acquire) & internal::Stakes::kHolds) != 0;
 }
@@ -124,9 +124,8 @@ DomainStats Stats() {
   });
   const HeapStats heap = domain->heap().Stats();
   stats.reserved = domain->header().size;
-  stats.committed =
-      heap.committed + heap.overhead + domain->processes().CommittedBytes() +
-      domain->lanes().CommittedBytes() + kHeaderBytes;
+  stats.committed = heap.committed + heap.overhead + domain->processes().CommittedBytes() +
+                    domain->lanes().CommittedBytes() + kHeaderBytes;
   stats.commit_limit = heap.commit_limit;
   return stats;
 }

@@ -202,8 +202,7 @@ bool Undertaker::IsLeft(const Stakes::Look& look,
                                     .spread = (look.stakes & Stakes::kSpread) != 0};
   if (processes.MayBeUnknown(legacy.made)) return false;
   return std::none_of(family.begin(), family.end(), [&](const ProcessTable::Entry& process) {
-    return process.kind != Kind::kDead &&
-           ProcessTable::MayHaveInherited(family, process, legacy);
+    return process.kind != Kind::kDead && ProcessTable::MayHaveInherited(family, process, legacy);
   });
 }
 

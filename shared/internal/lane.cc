@@ -57,8 +57,8 @@ bool LaneTable::Grow() {
   if (result == RobustMutex::Result::kOwnerDied) growing_.MarkConsistent();
   const uint64_t committed = committed_.load(std::memory_order_relaxed);
   bool grown = false;
-  if (committed < count_ && madvise(lanes_ + committed, kLanesInAPage * sizeof(Lane),
-                                    MADV_POPULATE_WRITE) == 0) {
+  if (committed < count_ &&
+      madvise(lanes_ + committed, kLanesInAPage * sizeof(Lane), MADV_POPULATE_WRITE) == 0) {
     for (uint32_t i = 0; i < kLanesInAPage; ++i) lanes_[committed + i].alive.Init(false);
     hint_.store(committed, std::memory_order_relaxed);
     // Before: the page has memory and nobody looks at it; who comes next does it again.

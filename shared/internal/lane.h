@@ -121,8 +121,7 @@ class LaneTable {
     uint64_t committed;
   };
   Place GetPlace() const {
-    return {reinterpret_cast<uint64_t>(lanes_), count_,
-            committed_.load(std::memory_order_acquire)};
+    return {reinterpret_cast<uint64_t>(lanes_), count_, committed_.load(std::memory_order_acquire)};
   }
 
   // The first broken invariant.
@@ -161,8 +160,7 @@ class LaneTable {
 // nullptr: nothing is noted.
 class OwesWake {
  public:
-  OwesWake(Lane* lane, const FutexWord& word)
-      : OwesWake(lane, reinterpret_cast<uint64_t>(&word)) {}
+  OwesWake(Lane* lane, const FutexWord& word) : OwesWake(lane, reinterpret_cast<uint64_t>(&word)) {}
   OwesWake(Lane* lane, uint64_t address) {
     if (lane == nullptr || address == 0) return;
     for (Word& debt : lane->owes) {

@@ -114,8 +114,8 @@ void DropHandlesOfAll(const std::vector<ObjectHeader*>& cells) {
   if (holders.empty()) return;
   std::vector<Heap::Block> blocks;
   Domain::Current()->heap().ForEachBlock([&](const Heap::Block& block) {
-    const bool owned = block.owner.kind() == Owner::Kind::kObject &&
-                       holders.contains(block.owner.identity());
+    const bool owned =
+        block.owner.kind() == Owner::Kind::kObject && holders.contains(block.owner.identity());
     const bool cell = block.cell && holders.contains(reinterpret_cast<uint64_t>(block.address));
     if (owned || cell) blocks.push_back(block);
   });

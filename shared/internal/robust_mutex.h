@@ -74,9 +74,7 @@ class RobustMutex {
   FutexWord& word() {
     return reinterpret_cast<FutexWord&>(mutex_.__data.__lock);  // glibc keeps it first
   }
-  const FutexWord& word() const {
-    return reinterpret_cast<const FutexWord&>(mutex_.__data.__lock);
-  }
+  const FutexWord& word() const { return reinterpret_cast<const FutexWord&>(mutex_.__data.__lock); }
   // Where it was `seen`, and is held: `seen` and the word have kSleepers. False: it has changed.
   [[nodiscard]] bool AnnounceSleeper(uint32_t& seen) {
     if ((seen & kSleepers) != 0) return true;

@@ -150,9 +150,9 @@ void Sentry::LookAtProcesses() {
         IsDead(entry.pid, entry.started, domain_.header(), Evidence::kQuick)) {
       domain_.Bury(entry.id);
     }
-    has_unborn = has_unborn ||
-                 (entry.kind == Kind::kForked &&
-                  boot_now - static_cast<int64_t>(entry.claimed / 1'000'000) > kEachSecond);
+    has_unborn =
+        has_unborn || (entry.kind == Kind::kForked &&
+                       boot_now - static_cast<int64_t>(entry.claimed / 1'000'000) > kEachSecond);
   }
   if (has_unborn) domain_.BuryTheUnborn();
 }

@@ -108,9 +108,9 @@ class SnapshotMaker {
   const DomainMemory& memory_;
   Copy<Domain> domain_;
   Snapshot snapshot_;
-  std::unordered_map<uint64_t, size_t> owned_by_objects_;    // bytes, by address of the cell
-  std::vector<std::pair<uint64_t, ProcessId>> holders_;      // cells, and processes
-  std::unordered_map<uint64_t, size_t> cell_sizes_;          // bytes, by address of the cell
+  std::unordered_map<uint64_t, size_t> owned_by_objects_;  // bytes, by address of the cell
+  std::vector<std::pair<uint64_t, ProcessId>> holders_;    // cells, and processes
+  std::unordered_map<uint64_t, size_t> cell_sizes_;        // bytes, by address of the cell
 };
 
 void SnapshotMaker::Count(Owner owner, size_t bytes) {

@@ -25,8 +25,8 @@ uint64_t Stakes::WordFor(const Word& place, const ObjectHeader& object) {
   return WordOf(&object) | TagOf(reinterpret_cast<uint64_t>(&place));
 }
 
-bool Stakes::Set(Journal::Section& section, ObjectHeader& object, uint64_t stakes,
-                 ProcessId keeper, const ProcessTable& processes) {
+bool Stakes::Set(Journal::Section& section, ObjectHeader& object, uint64_t stakes, ProcessId keeper,
+                 const ProcessTable& processes) {
   const bool limbo = (stakes & (kMaker | kCount)) == 0;
   if (limbo) {
     // Before the commit: for a burial to look for, if nobody keeps the object.
@@ -47,8 +47,8 @@ ObjectHeader* Stakes::Settle(Journal::Section& section, ProcessId keeper,
   const uint64_t word = place.load(std::memory_order_acquire);
   const bool changed = to != nullptr ? word == WordFor(place, *to) : word != WordFor(place, *from);
   ObjectHeader* loser = changed ? from : to;
-  const bool ended = loser != nullptr &&
-                     Set(section, *loser, section.Get(loser->stakes) - 1, keeper, processes);
+  const bool ended =
+      loser != nullptr && Set(section, *loser, section.Get(loser->stakes) - 1, keeper, processes);
   section.Set(place_, 0);
   // Before: both objects have a stake, and place_ says where the word is that has one of them.
   // After:  the one that it refers to has it.
@@ -109,7 +109,8 @@ ObjectHeader* Stakes::Replace(Word& place, ObjectHeader& to, ObjectHeader* holde
 ObjectHeader* Stakes::Drop(Word& place, ProcessId self, const ProcessTable& processes) {
   ObjectHeader* ended = nullptr;
   ObjectHeader* from = ObjectAt(place);
-  if (from != nullptr) (void)Change(nullptr, place, from, nullptr, 0, nullptr, self, processes, ended);
+  if (from != nullptr)
+    (void)Change(nullptr, place, from, nullptr, 0, nullptr, self, processes, ended);
   return ended;
 }
 

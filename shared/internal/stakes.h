@@ -95,8 +95,7 @@ class Stakes {
   // The process that made the object has handles again; it has none any more. True: that was the
   // last stake, and `self` is the keeper.
   void TakeMaker(ObjectHeader& object, const ProcessTable& processes);
-  [[nodiscard]] bool DropMaker(ObjectHeader& object, ProcessId self,
-                               const ProcessTable& processes);
+  [[nodiscard]] bool DropMaker(ObjectHeader& object, ProcessId self, const ProcessTable& processes);
 
   // By the keeper, when nobody can have inherited it: whether it is still in limbo.
   [[nodiscard]] bool IsKept(ObjectHeader& object, ProcessId self, const ProcessTable& processes);
@@ -106,8 +105,7 @@ class Stakes {
   [[nodiscard]] bool TryDrop(Word& place, const timespec& deadline, const ProcessTable& processes,
                              std::vector<ObjectHeader*>& ended);
   [[nodiscard]] bool TryDropMaker(ObjectHeader& object, ProcessId dead, const timespec& deadline,
-                                  const ProcessTable& processes,
-                                  std::vector<ObjectHeader*>& ended);
+                                  const ProcessTable& processes, std::vector<ObjectHeader*>& ended);
   // What an object in limbo was when somebody looked at it.
   struct Look {
     ObjectHeader* object;

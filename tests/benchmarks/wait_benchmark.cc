@@ -30,9 +30,7 @@ void BindTo(int cpu) {
   sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
-FutexWord& MakeWord() {
-  return *new ((*Domain::Get())->Allocate(64).value()) FutexWord(0);
-}
+FutexWord& MakeWord() { return *new ((*Domain::Get())->Allocate(64).value()) FutexWord(0); }
 
 struct RawFutex {
   static void Await(FutexWord& word, uint32_t value) {
@@ -95,8 +93,18 @@ void BM_PingPong(benchmark::State& state) {
   }
   sched_setaffinity(0, sizeof(before), &before);
 }
-BENCHMARK_TEMPLATE(BM_PingPong, RawFutex)->ArgName("cores")->Arg(1)->Arg(2)->UseManualTime()->Iterations(5);
-BENCHMARK_TEMPLATE(BM_PingPong, WaitAndWake)->ArgName("cores")->Arg(1)->Arg(2)->UseManualTime()->Iterations(5);
+BENCHMARK_TEMPLATE(BM_PingPong, RawFutex)
+    ->ArgName("cores")
+    ->Arg(1)
+    ->Arg(2)
+    ->UseManualTime()
+    ->Iterations(5);
+BENCHMARK_TEMPLATE(BM_PingPong, WaitAndWake)
+    ->ArgName("cores")
+    ->Arg(1)
+    ->Arg(2)
+    ->UseManualTime()
+    ->Iterations(5);
 
 double Now() {
   timespec now;
@@ -113,8 +121,9 @@ void BM_KillToWake(benchmark::State& state) {
     std::atomic<int> ready = 0;
     double woken = 0;
   };
-  auto* board = new (mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE,
-                          MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Board;
+  auto* board =
+      new (mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
+          Board;
   Domain& domain = **Domain::Get();
   FutexWord& word = MakeWord();
   std::vector<double> times;
@@ -126,8 +135,8 @@ void BM_KillToWake(benchmark::State& state) {
       if (victim == 0) {
         LaneForNotes();
         if (memory != 0) {
-          void* block = mmap(nullptr, memory, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+          void* block =
+              mmap(nullptr, memory, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
           std::memset(block, 1, memory);
         }
         ++board->ready;

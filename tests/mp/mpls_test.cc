@@ -129,13 +129,16 @@ TEST(MplsTest, PrintsProcessesAndObjects) {
     EXPECT_THAT(output.out,
                 ContainsRegex(absl::StrCat("\n *", worker, " +", child.pid(),
                                            "  running +yes +[0-9.a-z]+  \"a worker\"\n")));
-    EXPECT_THAT(output.out, ContainsRegex("\nADDRESS +TYPE +BYTES +MAKER +STAKES +HOLDERS +ACQUIRED +SLEEPERS +NAME\n"));
+    EXPECT_THAT(output.out,
+                ContainsRegex(
+                    "\nADDRESS +TYPE +BYTES +MAKER +STAKES +HOLDERS +ACQUIRED +SLEEPERS +NAME\n"));
     for (const auto& [type, name, maker] :
          {std::tuple("Lock", "\"jobs\"", child.pid()), std::tuple("RLock", "", child.pid()),
           std::tuple("RawArray", "\"pixels\"", child.pid()), std::tuple("Shared", "", child.pid()),
           std::tuple("RawValue", "\"worker's\"", worker)}) {
-      EXPECT_THAT(output.out, ContainsRegex(absl::StrCat("\n0x55[0-9a-f]+ +", type, " +[0-9]+ +",
-                                                         maker, " +1 ", maker, " +- -  +", name, "\n")));
+      EXPECT_THAT(output.out,
+                  ContainsRegex(absl::StrCat("\n0x55[0-9a-f]+ +", type, " +[0-9]+ +", maker, " +1 ",
+                                             maker, " +- -  +", name, "\n")));
     }
     EXPECT_THAT(output.out,
                 ContainsRegex("\n2 processes, 5 objects; [0-9]+ bytes in [0-9]+ blocks; [0-9]+ "

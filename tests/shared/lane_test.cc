@@ -30,9 +30,7 @@ using mp::testing::SharedWord;
 
 class LaneTest : public ::testing::Test {
  protected:
-  LaneTest() : domain_(**Domain::Get()), lanes_(domain_.lanes()) {
-    mp::testing::Settle();
-  }
+  LaneTest() : domain_(**Domain::Get()), lanes_(domain_.lanes()) { mp::testing::Settle(); }
 
   // Of any process.
   int InUse() {

@@ -31,14 +31,14 @@
 namespace mp {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::UnorderedElementsAre;
 using testing::Child;
+using ::testing::ElementsAre;
 using testing::HeapLocks;
 using testing::Inherited;
 using testing::kSlowness;
 using testing::Settle;
 using testing::Steps;
+using ::testing::UnorderedElementsAre;
 using Numbers = std::vector<int, Allocator<int>>;
 
 std::vector<ObjectInfo> Named(const std::string& name) {

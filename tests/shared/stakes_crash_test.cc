@@ -121,12 +121,10 @@ TEST_F(StakesCrashTest, AHandleInTheDomainIsCountedOnce) {
   };
   Sweep("placed", Nothing, make, [&] { (*places_)->one.emplace(*mine); });
   Sweep("made in place", Nothing, make, [&] { (*places_)->one.emplace(2); });
-  Sweep(
-      "placed and dropped", Nothing, make,
-      [&] {
-        (*places_)->one.emplace(*mine);
-        (*places_)->one.reset();
-      });
+  Sweep("placed and dropped", Nothing, make, [&] {
+    (*places_)->one.emplace(*mine);
+    (*places_)->one.reset();
+  });
   Sweep(
       "replaced", Nothing,
       [&] {
@@ -147,25 +145,19 @@ TEST_F(StakesCrashTest, AMakersStakeEndsWithIt) {
     (*places_)->one.emplace(*mine);
   };
   Sweep("the maker drops its last, another stays", Nothing, make, [&] { mine.reset(); });
-  Sweep(
-      "the last in the domain, then its own", Nothing, make,
-      [&] {
-        (*places_)->one.reset();
-        mine.reset();
-      });
-  Sweep(
-      "its own, then the last in the domain", Nothing, make,
-      [&] {
-        mine.reset();
-        (*places_)->one.reset();
-      });
-  Sweep(
-      "its own, and one again", Nothing, make,
-      [&] {
-        mine.reset();
-        mine = (*places_)->one;
-        mine.reset();
-      });
+  Sweep("the last in the domain, then its own", Nothing, make, [&] {
+    (*places_)->one.reset();
+    mine.reset();
+  });
+  Sweep("its own, then the last in the domain", Nothing, make, [&] {
+    mine.reset();
+    (*places_)->one.reset();
+  });
+  Sweep("its own, and one again", Nothing, make, [&] {
+    mine.reset();
+    mine = (*places_)->one;
+    mine.reset();
+  });
 }
 
 TEST_F(StakesCrashTest, WhatIsCopiedOutIsKeptByOneStake) {
@@ -176,14 +168,12 @@ TEST_F(StakesCrashTest, WhatIsCopiedOutIsKeptByOneStake) {
     mine.reset();
   };
   Sweep("copied out", place, warm, [&] { mine = (*places_)->one; });
-  Sweep(
-      "copied out and dropped", place, warm,
-      [&] {
-        mine = (*places_)->one;
-        std::optional<Value> copy = mine;
-        mine.reset();
-        copy.reset();
-      });
+  Sweep("copied out and dropped", place, warm, [&] {
+    mine = (*places_)->one;
+    std::optional<Value> copy = mine;
+    mine.reset();
+    copy.reset();
+  });
   Sweep(
       "copied out, and the last one of all", place,
       [&] {

@@ -20,7 +20,7 @@ namespace mp::testing {
 class SharedWord {
  public:
   explicit SharedWord(uint32_t value)
-      : word_(new((*Domain::Get())->Allocate(64).value()) internal::FutexWord(value)) {}
+      : word_(new ((*Domain::Get())->Allocate(64).value()) internal::FutexWord(value)) {}
   SharedWord(const SharedWord&) = delete;
   SharedWord& operator=(const SharedWord&) = delete;
 
