@@ -109,7 +109,7 @@ bool Undertaker::FindEstate(const timespec& deadline, ProcessId dead, uint32_t f
 // What goes into limbo by that, and what has been there, is the dead one's then, if nobody can
 // have it; and so on with what the blocks of those hold.
 bool Undertaker::DropStakes(const timespec& deadline, ProcessId dead, Estate& estate) const {
-  std::vector<ObjectHeader*> ended;
+  std::vector<Stakes::Look> ended;
   for (ObjectHeader* object : estate.made) {
     if (!stakes.TryDropMaker(*object, dead, deadline, processes, ended)) return false;
   }
@@ -123,11 +123,7 @@ bool Undertaker::DropStakes(const timespec& deadline, ProcessId dead, Estate& es
       if (!dropped) return false;
     }
     estate.with_handles.clear();
-    for (ObjectHeader* object : ended) {
-      const Stakes::Look look = Stakes::LookAt(*object);
-      // Unless an heir has brought it back to life meanwhile.
-      if ((look.stakes & Stakes::kLimbo) != 0) estate.limbo.push_back(look);
-    }
+    estate.limbo.insert(estate.limbo.end(), ended.begin(), ended.end());
     ended.clear();
     if (estate.limbo.empty()) return true;
     if (!TakeFromLimbo(deadline, dead, estate)) return false;

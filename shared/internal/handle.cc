@@ -46,7 +46,8 @@ void MakeHandle(Word& to, ObjectHeader* cell) {
   PlaceHandle(domain, to, cell);
   cell->handles.store(0, std::memory_order_relaxed);
   // It has the one that was placed.
-  (void)domain.stakes().DropMaker(*cell, self, domain.processes());
+  (void)domain.stakes().DropMaker(*cell, cell->state.load(std::memory_order_relaxed), self,
+                                  domain.processes());
 }
 
 void CopyHandle(Word& to, const Word& from, ObjectHeader* cell) {
@@ -68,39 +69,42 @@ void CopyHandle(Word& to, const Word& from, ObjectHeader* cell) {
   to.store(reinterpret_cast<uint64_t>(cell) | tag, std::memory_order_relaxed);
 }
 
-ObjectHeader* DropHandle(Word& word) {
+Stakes::Look DropHandle(Word& word) {
   Domain& domain = *Domain::Current();
   const ProcessId self = domain.AsHolder().identity();
   if (domain.Contains(&word)) return domain.stakes().Drop(word, self, domain.processes());
   const uint64_t counted = word.load(std::memory_order_relaxed);
-  if (counted >> Stakes::kAddressBits != TagOf(self) >> Stakes::kAddressBits) return nullptr;
+  if (counted >> Stakes::kAddressBits != TagOf(self) >> Stakes::kAddressBits) return {};
   return DropForeign(reinterpret_cast<ObjectHeader*>(counted & Stakes::kAddress));
 }
 
-ObjectHeader* ReplaceHandle(Word& word, ObjectHeader* cell) {
+Stakes::Look ReplaceHandle(Word& word, ObjectHeader* cell) {
   Domain& domain = *Domain::Current();
   const ProcessId self = domain.AsHolder().identity();
   return domain.stakes().Replace(word, *cell, HolderOf(domain, word), self, domain.processes());
 }
 
-ObjectHeader* DropLastHandle(ObjectHeader* cell) {
+Stakes::Look DropLastHandle(ObjectHeader* cell, uint64_t state) {
   Domain& domain = *Domain::Current();
   const ProcessId self = domain.AsHolder().identity();
-  return domain.stakes().DropMaker(*cell, self, domain.processes()) ? cell : nullptr;
+  return domain.stakes().DropMaker(*cell, state, self, domain.processes());
 }
 
-bool EndsAtOnce(const ObjectHeader* cell) {
-  const uint64_t stakes = cell->stakes.load(std::memory_order_acquire);
-  if ((stakes & ~(Stakes::kHolds | Stakes::kSpread)) != Stakes::kMaker || IsBusy(*cell)) {
+bool RetireAtOnce(ObjectHeader* cell) {
+  // Who had no handle but its maker's, of whom the last is gone, is nobody's. Had there been one
+  // in the domain, another thread might have copied it meanwhile.
+  if (cell->stakes.load(std::memory_order_acquire) != Stakes::kMaker || IsBusy(*cell)) {
     return false;
   }
   Domain& domain = *Domain::Current();
   const ProcessTable::Legacy legacy{.maker = cell->maker.load(std::memory_order_relaxed),
                                     .made = cell->made.load(std::memory_order_relaxed),
                                     .dropped = domain.processes().Clock(),
-                                    .spread = (stakes & Stakes::kSpread) != 0};
+                                    .spread = false};
   // Without a fork in between nobody has inherited it.
-  return legacy.made == legacy.dropped || !domain.AnyInherited(legacy);
+  if (legacy.made != legacy.dropped && domain.AnyInherited(legacy)) return false;
+  RetireCell(cell);
+  return true;
 }
 
 }  // namespace mp::internal

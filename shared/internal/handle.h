@@ -19,14 +19,15 @@ namespace mp::internal {
 // The words of handles, in the domain or not. `to` is none so far.
 void MakeHandle(Word& to, ObjectHeader* cell);  // the first one of a new object
 void CopyHandle(Word& to, const Word& from, ObjectHeader* cell);
-// Returns the object that has lost its last stake by that, or nullptr.
-[[nodiscard]] ObjectHeader* DropHandle(Word& word);
+// Returns the object that has lost its last stake by that, or none.
+[[nodiscard]] Stakes::Look DropHandle(Word& word);
 // The same, for a handle in the domain that becomes one to `cell`.
-[[nodiscard]] ObjectHeader* ReplaceHandle(Word& word, ObjectHeader* cell);
-// The same, when the process that made the object has dropped the last one of its own.
-[[nodiscard]] ObjectHeader* DropLastHandle(ObjectHeader* cell);
-// Then whether nobody has another, and it may end without further ado.
-[[nodiscard]] bool EndsAtOnce(const ObjectHeader* cell);
+[[nodiscard]] Stakes::Look ReplaceHandle(Word& word, ObjectHeader* cell);
+// The same, when the process that made the object has dropped the last one of its own; `state`
+// was the object's before.
+[[nodiscard]] Stakes::Look DropLastHandle(ObjectHeader* cell, uint64_t state);
+// Then whether nobody can have another, and it is this process's cell again, to be freed.
+[[nodiscard]] bool RetireAtOnce(ObjectHeader* cell);
 
 // Of the handles that the maker's process has of its own. Returns how many it has then.
 inline uint64_t AddHandles(ObjectHeader& object, int64_t count) {
@@ -79,12 +80,16 @@ class Handle {
   ~Handle() {
     if (!IsMakers(this)) {
       EndOrLeave(DropHandle(word_), &End);
-    } else if (AddHandles(*get(), -1) == 0) {
-      if (EndsAtOnce(get())) {
-        End(get());
-      } else {
-        EndOrLeave(DropLastHandle(get()), &End);
-      }
+      return;
+    }
+    State* const state = get();
+    // Before it is dropped: then the cell may be another object's.
+    const uint64_t object = state->state.load(std::memory_order_relaxed);
+    if (AddHandles(*state, -1) != 0) return;
+    if (RetireAtOnce(state)) {
+      End(state);
+    } else {
+      EndOrLeave(DropLastHandle(state, object), &End);
     }
   }
 
@@ -105,7 +110,6 @@ class Handle {
   }
 
   static void End(ObjectHeader* cell) {
-    RetireCell(cell);
     static_cast<State*>(cell)->FreeBlocks();
     FreeCell(cell);
   }

@@ -66,16 +66,16 @@ bool CopyForeign(ObjectHeader* object) {
   return true;
 }
 
-ObjectHeader* DropForeign(ObjectHeader* object) {
+Stakes::Look DropForeign(ObjectHeader* object) {
   Domain& domain = *Domain::Current();
   const ProcessId self = domain.AsHolder().identity();
   const std::lock_guard lock(mutex);
-  if (ledger == nullptr) return nullptr;
+  if (ledger == nullptr) return {};
   const auto entry = ledger->find(object);
-  if (entry == ledger->end() || --entry->second.handles != 0) return nullptr;
+  if (entry == ledger->end() || --entry->second.handles != 0) return {};
   Word* const stake = entry->second.stake;
   ledger->erase(entry);
-  ObjectHeader* ended = domain.stakes().Drop(*stake, self, domain.processes());
+  const Stakes::Look ended = domain.stakes().Drop(*stake, self, domain.processes());
   domain.Free(stake);
   return ended;
 }

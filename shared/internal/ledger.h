@@ -9,6 +9,7 @@
 #define MP_SHARED_INTERNAL_LEDGER_H_
 
 #include "shared/internal/object_header.h"
+#include "shared/internal/stakes.h"
 
 namespace mp::internal {
 
@@ -17,9 +18,9 @@ namespace mp::internal {
 void TakeForeign(ObjectHeader* object);
 // One more, copied from one that is counted. False: that is not; then neither is the copy.
 [[nodiscard]] bool CopyForeign(ObjectHeader* object);
-// One less. Returns the object if that was its last stake, else nullptr; also where the handle
-// was not counted.
-[[nodiscard]] ObjectHeader* DropForeign(ObjectHeader* object);
+// One less. Returns the object if that was its last stake, else none; also where the handle was
+// not counted.
+[[nodiscard]] Stakes::Look DropForeign(ObjectHeader* object);
 
 }  // namespace mp::internal
 

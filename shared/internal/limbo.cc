@@ -23,8 +23,7 @@ namespace mp::internal {
 namespace {
 
 struct InLimbo {
-  ObjectHeader* cell;
-  uint64_t state;  // another object's in the same cell is another one
+  Stakes::Look look;
   EndObject end;
 };
 
@@ -43,27 +42,43 @@ constinit std::vector<InLimbo>* limbo = nullptr;
                  });
 }
 
-// Whether a process that is there, or may be, can have inherited an object in limbo.
-bool HasHeir(Domain& domain, const ObjectHeader* cell) {
-  const uint64_t stakes = cell->stakes.load(std::memory_order_relaxed);
-  const ProcessTable::Legacy legacy{.maker = cell->maker.load(std::memory_order_relaxed),
-                                    .made = cell->made.load(std::memory_order_relaxed),
-                                    .dropped = stakes & Stakes::kClock,
-                                    .spread = (stakes & Stakes::kSpread) != 0};
+// Whether it is what it was: no heir has brought it back to life, and nobody has ended it.
+bool IsStill(const Stakes::Look& look) {
+  return look.object->state.load(std::memory_order_acquire) == look.state &&
+         look.object->stakes.load(std::memory_order_acquire) == look.stakes;
+}
+
+// Whether it is busy, or a process that is there, or may be, can have inherited it.
+bool HasToWait(const Stakes::Look& look) {
+  if (IsBusy(*look.object)) return true;
+  const ProcessTable::Legacy legacy{.maker = look.object->maker.load(std::memory_order_relaxed),
+                                    .made = look.object->made.load(std::memory_order_relaxed),
+                                    .dropped = look.stakes & Stakes::kClock,
+                                    .spread = (look.stakes & Stakes::kSpread) != 0};
   // Without a fork in between nobody has inherited it.
-  return legacy.made != legacy.dropped && domain.AnyInherited(legacy);
+  return legacy.made != legacy.dropped && Domain::Current()->AnyInherited(legacy);
+}
+
+// The first step of its end. False: it is not what it was, or another thread is faster.
+bool Retire(const Stakes::Look& look) {
+  Domain& domain = *Domain::Current();
+  const Owner self = domain.AsHolder();
+  // Before: an object in limbo, whose keeper is this process.
+  // After:  this process's cell, to be given back by it or by its burial, with all blocks
+  //         that are still the object's.
+  // Test:   StakesCrashTest.WhatIsCopiedOutIsKeptByOneStake
+  return domain.stakes().Take(look, domain.processes(), [&] {
+    return domain.heap().ChangeOwner(look.object, Owner::Object(look.object), self);
+  });
 }
 
 void DropHandlesOfAll(const std::vector<ObjectHeader*>& cells);
 
-// Objects of whatever type, without ~T.
+// Objects of whatever type, retired, without ~T.
 void EndBlindly(const std::vector<ObjectHeader*>& cells) {
   Domain& domain = *Domain::Current();
   std::vector<Owner> owners;
-  for (ObjectHeader* cell : cells) {
-    RetireCell(cell);
-    owners.push_back(Owner::Object(cell));
-  }
+  for (ObjectHeader* cell : cells) owners.push_back(Owner::Object(cell));
   DropHandlesOfAll(cells);
   for (ObjectHeader* cell : cells) cell->name.store(0, std::memory_order_relaxed);
   domain.heap().FreeOwnedByAny(owners, domain.AsHolder());
@@ -72,18 +87,13 @@ void EndBlindly(const std::vector<ObjectHeader*>& cells) {
 
 void EndOneBlindly(ObjectHeader* cell) { EndBlindly({cell}); }
 
-// Whether an object that has lost its last stake may end now.
-bool MayEnd(const ObjectHeader* cell) {
-  return !IsBusy(*cell) && !HasHeir(*Domain::Current(), cell);
-}
-
-// Otherwise this process keeps it.
-void Leave(ObjectHeader* cell, EndObject end) {
+// Until it has no longer to wait.
+void Leave(const Stakes::Look& object, EndObject end) {
   bool look;
   {
     const std::lock_guard lock(limbo_mutex);
     if (limbo == nullptr) limbo = new std::vector<InLimbo>;
-    limbo->push_back({cell, cell->state.load(std::memory_order_relaxed), end});
+    limbo->push_back({object, end});
     look = limbo->size() >= next_look;
   }
   if (look) EndObjectsInLimbo();
@@ -93,12 +103,12 @@ void DropHandlesInAll(const std::vector<Heap::Block>& blocks) {
   std::vector<ObjectHeader*> ended;
   for (const Heap::Block& block : blocks) {
     ForEachHandleIn(Domain::Current()->heap(), block.address, block.size, [&](Word& handle) {
-      ObjectHeader* object = DropHandle(handle);
-      if (object == nullptr) return;
-      if (MayEnd(object)) {
-        ended.push_back(object);
-      } else {
-        Leave(object, &EndOneBlindly);
+      const Stakes::Look last = DropHandle(handle);
+      if (last.object == nullptr) return;
+      if (HasToWait(last)) {
+        Leave(last, &EndOneBlindly);
+      } else if (Retire(last)) {
+        ended.push_back(last.object);
       }
     });
   }
@@ -130,12 +140,12 @@ void DropHandlesIn(void* memory, size_t size) {
   DropHandlesInAll({{memory, size, Owner(), false}});
 }
 
-void EndOrLeave(ObjectHeader* cell, EndObject end) {
-  if (cell == nullptr) return;
-  if (MayEnd(cell)) {
-    end(cell);
-  } else {
-    Leave(cell, end);
+void EndOrLeave(const Stakes::Look& object, EndObject end) {
+  if (object.object == nullptr) return;
+  if (HasToWait(object)) {
+    Leave(object, end);
+  } else if (Retire(object)) {
+    end(object.object);
   }
 }
 
@@ -146,22 +156,15 @@ void EndObjectsInLimbo() {
     if (limbo != nullptr) all.swap(*limbo);
   }
   if (all.empty()) return;
-  Domain& domain = *Domain::Current();
-  const ProcessId self = domain.AsHolder().identity();
   // Outside of the lock: ~T may drop handles, too.
   std::vector<InLimbo> stay;
   for (const InLimbo& each : all) {
-    // An heir may have brought it back to life, and another have ended it then.
-    auto is_ours = [&] {
-      return each.cell->state.load(std::memory_order_acquire) == each.state &&
-             domain.stakes().IsKept(*each.cell, self, domain.processes());
-    };
-    if (!is_ours()) continue;
-    if (!MayEnd(each.cell)) {
+    if (!IsStill(each.look)) continue;
+    if (HasToWait(each.look)) {
       stay.push_back(each);
-    } else if (is_ours()) {
-      // Still: the last heirs are gone, and have done nothing of the kind before.
-      each.end(each.cell);
+    } else if (Retire(each.look)) {
+      // The heirs are gone, and so nobody has brought it back to life since.
+      each.end(each.look.object);
     }
   }
   const std::lock_guard lock(limbo_mutex);

@@ -8,14 +8,15 @@
 #include <cstddef>
 
 #include "shared/internal/object_header.h"
+#include "shared/internal/stakes.h"
 
 namespace mp::internal {
 
-// The end of an object that has no stake.
+// The end of an object that has no stake; its cell is this process's.
 using EndObject = void (*)(ObjectHeader* cell);
-// Ends an object that has lost its last stake, now or, where it is busy or a child may have
-// inherited a handle, when that is over.
-void EndOrLeave(ObjectHeader* cell, EndObject end);
+// Ends an object that has lost its last stake, if there is one, now or, where it is busy or a child
+// may have inherited a handle, when that is over; unless such a child has brought it back to life.
+void EndOrLeave(const Stakes::Look& object, EndObject end);
 // Ends those of this process's objects in limbo that nobody can have any more. Called when
 // it has learned of a death.
 void EndObjectsInLimbo();

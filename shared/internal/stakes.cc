@@ -17,7 +17,7 @@ uint64_t WordOf(const ObjectHeader* object) { return reinterpret_cast<uint64_t>(
 constexpr ProcessId kNobody = 0;
 
 // What stays while an object lives.
-constexpr uint64_t kMarks = Stakes::kHolds | Stakes::kSpread;
+constexpr uint64_t kMarks = Stakes::kHolds | Stakes::kSpread | Stakes::kPlaced;
 
 }  // namespace
 
@@ -25,36 +25,49 @@ uint64_t Stakes::WordFor(const Word& place, const ObjectHeader& object) {
   return WordOf(&object) | TagOf(reinterpret_cast<uint64_t>(&place));
 }
 
-bool Stakes::Set(Journal::Section& section, ObjectHeader& object, uint64_t stakes, ProcessId keeper,
-                 const ProcessTable& processes) {
-  const bool limbo = (stakes & (kMaker | kCount)) == 0;
-  if (limbo) {
-    // Before the commit: for a burial to look for, if nobody keeps the object.
-    if (keeper == kNobody) unkept_.store(1, std::memory_order_seq_cst);
-    // Now: who was born after this cannot have what others dropped before.
-    stakes = kLimbo | (stakes & kMarks) | (processes.Clock() & kClock);
-    section.Set(object.keeper, keeper);
-  }
-  section.Set(object.stakes, stakes);
-  return limbo;
+Stakes::Look Stakes::LookAt(ObjectHeader& object) {
+  return {.object = &object,
+          .state = object.state.load(std::memory_order_acquire),
+          .stakes = object.stakes.load(std::memory_order_acquire),
+          .keeper = object.keeper.load(std::memory_order_acquire)};
 }
 
-ObjectHeader* Stakes::Settle(Journal::Section& section, ProcessId keeper,
-                             const ProcessTable& processes) {
+Stakes::Look Stakes::Set(Journal::Section& section, ObjectHeader& object, uint64_t stakes,
+                         ProcessId keeper, const ProcessTable& processes) {
+  if ((stakes & (kMaker | kCount)) != 0) {
+    section.Set(object.stakes, stakes);
+    return {};
+  }
+  // Before the commit: for a burial to look for, if nobody keeps the object.
+  if (keeper == kNobody) unkept_.store(1, std::memory_order_seq_cst);
+  // Now: who was born after this cannot have what others dropped before.
+  stakes = kLimbo | (stakes & kMarks) | (processes.Clock() & kClock);
+  section.Set(object.keeper, keeper);
+  section.Set(object.stakes, stakes);
+  return {.object = &object,
+          .state = object.state.load(std::memory_order_acquire),
+          .stakes = stakes,
+          .keeper = keeper};
+}
+
+Stakes::Look Stakes::Settle(Journal::Section& section, ProcessId keeper,
+                            const ProcessTable& processes) {
   const auto& place = *reinterpret_cast<const Word*>(section.Get(place_));
   ObjectHeader* from = ObjectIn(section.Get(from_));
   ObjectHeader* to = ObjectIn(section.Get(to_));
   const uint64_t word = place.load(std::memory_order_acquire);
   const bool changed = to != nullptr ? word == WordFor(place, *to) : word != WordFor(place, *from);
   ObjectHeader* loser = changed ? from : to;
-  const bool ended =
-      loser != nullptr && Set(section, *loser, section.Get(loser->stakes) - 1, keeper, processes);
+  Look ended;
+  if (loser != nullptr) {
+    ended = Set(section, *loser, section.Get(loser->stakes) - 1, keeper, processes);
+  }
   section.Set(place_, 0);
   // Before: both objects have a stake, and place_ says where the word is that has one of them.
   // After:  the one that it refers to has it.
   // Test:   StakesCrashTest.AHandleInTheDomainIsCountedOnce
   section.Commit();
-  return ended ? loser : nullptr;
+  return ended;
 }
 
 void Stakes::SettleTheDeads(Journal::Section& section, const ProcessTable& processes) {
@@ -63,14 +76,14 @@ void Stakes::SettleTheDeads(Journal::Section& section, const ProcessTable& proce
 
 bool Stakes::Change(const timespec* deadline, Word& place, ObjectHeader* from, ObjectHeader* to,
                     uint64_t mark, ObjectHeader* holder, ProcessId keeper,
-                    const ProcessTable& processes, ObjectHeader*& ended) {
+                    const ProcessTable& processes, Look& ended) {
   Journal::Section section(journal_, deadline);
   if (!section.held()) return false;
   SettleTheDeads(section, processes);
   if (to != nullptr) {
     const uint64_t stakes = section.Get(to->stakes);
     const uint64_t count = (stakes & kLimbo) != 0 ? stakes & kMarks : stakes;
-    section.Set(to->stakes, (count | mark) + 1);
+    section.Set(to->stakes, (count | mark | kPlaced) + 1);
   }
   if (holder != nullptr) section.Set(holder->stakes, section.Get(holder->stakes) | kHolds);
   section.Set(place_, reinterpret_cast<uint64_t>(&place));
@@ -88,26 +101,26 @@ bool Stakes::Change(const timespec* deadline, Word& place, ObjectHeader* from, O
 
 void Stakes::Place(Word& place, ObjectHeader& object, ObjectHeader* holder,
                    const ProcessTable& processes) {
-  ObjectHeader* ended = nullptr;
+  Look ended;
   (void)Change(nullptr, place, nullptr, &object, 0, holder, kNobody, processes, ended);
 }
 
 void Stakes::PlaceOwn(Word& place, ObjectHeader& object, const ProcessTable& processes) {
-  ObjectHeader* ended = nullptr;
+  Look ended;
   (void)Change(nullptr, place, nullptr, &object, kSpread, nullptr, kNobody, processes, ended);
 }
 
-ObjectHeader* Stakes::Replace(Word& place, ObjectHeader& to, ObjectHeader* holder, ProcessId self,
-                              const ProcessTable& processes) {
-  ObjectHeader* ended = nullptr;
+Stakes::Look Stakes::Replace(Word& place, ObjectHeader& to, ObjectHeader* holder, ProcessId self,
+                             const ProcessTable& processes) {
+  Look ended;
   ObjectHeader* from = ObjectAt(place);
-  if (from == &to) return nullptr;
+  if (from == &to) return {};
   (void)Change(nullptr, place, from, &to, 0, holder, self, processes, ended);
   return ended;
 }
 
-ObjectHeader* Stakes::Drop(Word& place, ProcessId self, const ProcessTable& processes) {
-  ObjectHeader* ended = nullptr;
+Stakes::Look Stakes::Drop(Word& place, ProcessId self, const ProcessTable& processes) {
+  Look ended;
   ObjectHeader* from = ObjectAt(place);
   if (from != nullptr)
     (void)Change(nullptr, place, from, nullptr, 0, nullptr, self, processes, ended);
@@ -115,12 +128,12 @@ ObjectHeader* Stakes::Drop(Word& place, ProcessId self, const ProcessTable& proc
 }
 
 bool Stakes::TryDrop(Word& place, const timespec& deadline, const ProcessTable& processes,
-                     std::vector<ObjectHeader*>& ended) {
+                     std::vector<Look>& ended) {
   ObjectHeader* from = ObjectAt(place);
   if (from == nullptr) return true;
-  ObjectHeader* last = nullptr;
+  Look last;
   if (!Change(&deadline, place, from, nullptr, 0, nullptr, kNobody, processes, last)) return false;
-  if (last != nullptr) ended.push_back(last);
+  if (last.object != nullptr) ended.push_back(last);
   return true;
 }
 
@@ -134,51 +147,43 @@ void Stakes::TakeMaker(ObjectHeader& object, const ProcessTable& processes) {
   section.Commit();
 }
 
-bool Stakes::DropMaker(ObjectHeader& object, ProcessId self, const ProcessTable& processes) {
+Stakes::Look Stakes::DropMaker(ObjectHeader& object, uint64_t state, ProcessId self,
+                               const ProcessTable& processes) {
   Journal::Section section(journal_);
   SettleTheDeads(section, processes);
+  // Another thread may have got a handle meanwhile, and says so in here; or have dropped it again,
+  // and the cell be a new object's.
   const uint64_t stakes = section.Get(object.stakes);
-  // Another thread may have got a handle meanwhile, and says so in here.
-  if ((stakes & kMaker) == 0 || object.handles.load(std::memory_order_acquire) != 0) return false;
-  const bool limbo = Set(section, object, stakes & ~kMaker, self, processes);
+  if (object.state.load(std::memory_order_acquire) != state || (stakes & kMaker) == 0 ||
+      object.handles.load(std::memory_order_acquire) != 0) {
+    return {};
+  }
+  const Look ended = Set(section, object, stakes & ~kMaker, self, processes);
   // Before: the maker's burial drops its stake.
   // After:  the maker has none; without any the object is in limbo, and this process's to end.
   // Test:   StakesCrashTest.AMakersStakeEndsWithIt
   section.Commit();
-  return limbo;
+  return ended;
 }
 
 bool Stakes::TryDropMaker(ObjectHeader& object, ProcessId dead, const timespec& deadline,
-                          const ProcessTable& processes, std::vector<ObjectHeader*>& ended) {
+                          const ProcessTable& processes, std::vector<Look>& ended) {
   Journal::Section section(journal_, &deadline);
   if (!section.held()) return false;
   SettleTheDeads(section, processes);
   // In this order: a cell that is made anew has its maker before the stake.
   const uint64_t stakes = section.Get(object.stakes);
   if ((stakes & kMaker) == 0 || object.maker.load(std::memory_order_acquire) != dead) return true;
-  const bool limbo = Set(section, object, stakes & ~kMaker, kNobody, processes);
+  const Look last = Set(section, object, stakes & ~kMaker, kNobody, processes);
   // Before, after: as in DropMaker(), but that a burial ends it.
   section.Commit();
-  if (limbo) ended.push_back(&object);
+  if (last.object != nullptr) ended.push_back(last);
   return true;
 }
 
-bool Stakes::IsKept(ObjectHeader& object, ProcessId self, const ProcessTable& processes) {
-  Journal::Section section(journal_);
-  SettleTheDeads(section, processes);
-  return (section.Get(object.stakes) & kLimbo) != 0 && section.Get(object.keeper) == self;
-}
-
-Stakes::Look Stakes::LookAt(ObjectHeader& object) {
-  return {.object = &object,
-          .state = object.state.load(std::memory_order_acquire),
-          .stakes = object.stakes.load(std::memory_order_acquire),
-          .keeper = object.keeper.load(std::memory_order_acquire)};
-}
-
-bool Stakes::TryTake(const Look& look, const timespec& deadline, const ProcessTable& processes,
-                     absl::FunctionRef<bool()> take) {
-  Journal::Section section(journal_, &deadline);
+bool Stakes::TakeUntil(const timespec* deadline, const Look& look, const ProcessTable& processes,
+                       absl::FunctionRef<bool()> take) {
+  Journal::Section section(journal_, deadline);
   if (!section.held()) return false;
   SettleTheDeads(section, processes);
   const ObjectHeader& object = *look.object;

@@ -23,10 +23,11 @@
 //   unkept_    all           1: there may be objects in limbo whose keeper is dead, or nobody
 //
 //   of an object: stakes
-//     bit 63     in limbo; then bits 0-59 are the clock at which it came there
+//     bit 63     in limbo; then bits 0-58 are the clock at which it came there
 //     bit 62     the process that made it has handles of its own
 //     bit 61     there are handles in its cell or its blocks, or have been
 //     bit 60     others than the maker have had handles of their own that they did not inherit
+//     bit 59     there has been a handle in the domain
 //     bits 0-31  handles in the domain
 //
 //   T1  The count of an object is the number of words of the domain that refer to it; with
@@ -59,11 +60,21 @@ class Stakes {
   static constexpr uint64_t kMaker = uint64_t{1} << 62;
   static constexpr uint64_t kHolds = uint64_t{1} << 61;
   static constexpr uint64_t kSpread = uint64_t{1} << 60;
+  static constexpr uint64_t kPlaced = uint64_t{1} << 59;
   static constexpr uint64_t kCount = (uint64_t{1} << 32) - 1;
-  static constexpr uint64_t kClock = kSpread - 1;
+  static constexpr uint64_t kClock = kPlaced - 1;
 
   static constexpr int kAddressBits = 48;
   static constexpr uint64_t kAddress = (uint64_t{1} << kAddressBits) - 1;
+
+  // What an object in limbo is, or was when somebody looked at it.
+  struct Look {
+    ObjectHeader* object = nullptr;  // nullptr: none
+    uint64_t state = 0;
+    uint64_t stakes = 0;
+    ProcessId keeper = 0;
+  };
+  static Look LookAt(ObjectHeader& object);
 
   void Format() { journal_.Init(); }
 
@@ -87,37 +98,35 @@ class Stakes {
              const ProcessTable& processes);
   void PlaceOwn(Word& place, ObjectHeader& object, const ProcessTable& processes);
   // The handle at `place` is one to `to` instead, or none. Returns the object that it was one to,
-  // if that was its last stake: `self` is its keeper. nullptr where it still has one.
-  ObjectHeader* Replace(Word& place, ObjectHeader& to, ObjectHeader* holder, ProcessId self,
-                        const ProcessTable& processes);
-  ObjectHeader* Drop(Word& place, ProcessId self, const ProcessTable& processes);
+  // if that was its last stake: `self` is its keeper. None where it still has one.
+  [[nodiscard]] Look Replace(Word& place, ObjectHeader& to, ObjectHeader* holder, ProcessId self,
+                             const ProcessTable& processes);
+  [[nodiscard]] Look Drop(Word& place, ProcessId self, const ProcessTable& processes);
 
-  // The process that made the object has handles again; it has none any more. True: that was the
-  // last stake, and `self` is the keeper.
+  // The process that made the object has handles again; it has none any more, as it had when
+  // `state` was the object's. Returns it if that was the last stake: `self` is the keeper.
   void TakeMaker(ObjectHeader& object, const ProcessTable& processes);
-  [[nodiscard]] bool DropMaker(ObjectHeader& object, ProcessId self, const ProcessTable& processes);
+  [[nodiscard]] Look DropMaker(ObjectHeader& object, uint64_t state, ProcessId self,
+                               const ProcessTable& processes);
 
-  // By the keeper, when nobody can have inherited it: whether it is still in limbo.
-  [[nodiscard]] bool IsKept(ObjectHeader& object, ProcessId self, const ProcessTable& processes);
+  // Calls `take` if the object is still what it was, while nobody else can change that. False
+  // when it is not, or `take` returns false.
+  [[nodiscard]] bool Take(const Look& look, const ProcessTable& processes,
+                          absl::FunctionRef<bool()> take) {
+    return TakeUntil(nullptr, look, processes, take);
+  }
 
   // For burials: false when the lock was not free until `deadline`. An object that loses its last
   // stake has no keeper, and is appended to `ended`.
   [[nodiscard]] bool TryDrop(Word& place, const timespec& deadline, const ProcessTable& processes,
-                             std::vector<ObjectHeader*>& ended);
+                             std::vector<Look>& ended);
   [[nodiscard]] bool TryDropMaker(ObjectHeader& object, ProcessId dead, const timespec& deadline,
-                                  const ProcessTable& processes, std::vector<ObjectHeader*>& ended);
-  // What an object in limbo was when somebody looked at it.
-  struct Look {
-    ObjectHeader* object;
-    uint64_t state;
-    uint64_t stakes;
-    ProcessId keeper;
-  };
-  static Look LookAt(ObjectHeader& object);
-  // Calls `take` if the object is still what it was, while nobody else can change that. False
-  // also when it is not, or `take` returns false.
+                                  const ProcessTable& processes, std::vector<Look>& ended);
+  // As Take(); false also when the lock was not free.
   [[nodiscard]] bool TryTake(const Look& look, const timespec& deadline,
-                             const ProcessTable& processes, absl::FunctionRef<bool()> take);
+                             const ProcessTable& processes, absl::FunctionRef<bool()> take) {
+    return TakeUntil(&deadline, look, processes, take);
+  }
   // What a dead process had begun is settled.
   [[nodiscard]] bool TrySettle(const timespec& deadline, const ProcessTable& processes);
 
@@ -135,15 +144,17 @@ class Stakes {
   }
 
   // The last step of a change, and its repair.
-  ObjectHeader* Settle(Journal::Section& section, ProcessId keeper, const ProcessTable& processes);
+  Look Settle(Journal::Section& section, ProcessId keeper, const ProcessTable& processes);
   void SettleTheDeads(Journal::Section& section, const ProcessTable& processes);
   // Returns false when the lock was not free until `deadline`, if there is one. `mark`: bits that
   // `to` gets.
   bool Change(const timespec* deadline, Word& place, ObjectHeader* from, ObjectHeader* to,
               uint64_t mark, ObjectHeader* holder, ProcessId keeper, const ProcessTable& processes,
-              ObjectHeader*& ended);
-  // Stages `stakes`, or limbo where that is none. True: limbo.
-  bool Set(Journal::Section& section, ObjectHeader& object, uint64_t stakes, ProcessId keeper,
+              Look& ended);
+  bool TakeUntil(const timespec* deadline, const Look& look, const ProcessTable& processes,
+                 absl::FunctionRef<bool()> take);
+  // Stages `stakes`, or limbo where that is none: then the object is returned.
+  Look Set(Journal::Section& section, ObjectHeader& object, uint64_t stakes, ProcessId keeper,
            const ProcessTable& processes);
 
   Journal journal_;

@@ -16,6 +16,7 @@
 #include "shared/domain.h"
 #include "shared/internal/deadline.h"
 #include "tests/support/alarms.h"
+#include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/let_fail.h"
 #include "tests/support/peer.h"
@@ -96,6 +97,7 @@ TYPED_TEST(WaitPeerTest, ACancelledWaitReturns) {
 }
 
 TYPED_TEST(WaitPeerTest, OneWhoAskedIsToldOfADeath) {
+  testing::Settle();  // of others
   const SharedWord word(0);
   Child mortal([&](auto& step) {
     LaneForNotes();
