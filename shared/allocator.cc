@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "shared/domain.h"
+#include "shared/internal/limbo.h"
 
 namespace mp::internal {
 namespace {
@@ -34,6 +35,8 @@ absl::StatusOr<void*> AllocateBlock(size_t size, size_t alignment, Owner owner) 
   const absl::StatusOr<Domain*> domain = Domain::Get();
   if (!domain.ok()) return domain.status();
   if (owner.kind() == Owner::Kind::kNone) owner = (*domain)->ThisProcess();
+  absl::StatusOr<void*> block = (*domain)->Allocate(size, alignment, owner);
+  if (!absl::IsResourceExhausted(block.status()) || !EndObjectsInLimbo()) return block;
   return (*domain)->Allocate(size, alignment, owner);
 }
 

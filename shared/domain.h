@@ -101,7 +101,13 @@ class Domain {
     return Owner::Process(id != 0 ? id : Register());
   }
 
-  // The same, for a call of heap() that may make it the owner of blocks: for a time, too.
+  // Its id; 0: it is not registered, and so has made nothing.
+  internal::ProcessId ThisProcessIfAny() const {
+    return identity_->process.load(std::memory_order_relaxed);
+  }
+
+  // The same as ThisProcess(), for a call of heap() that may make it the owner of blocks: for a
+  // time, too.
   Owner AsHolder() {
     const Owner self = ThisProcess();
     if (!identity_->used_heap.load(std::memory_order_relaxed)) NoteUsedHeap();

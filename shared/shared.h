@@ -107,7 +107,11 @@ class Shared {
     alignas(kInCell ? alignof(T) : 1) std::byte in_cell[kInCell ? sizeof(T) : 1];
 
     void FreeBlocks() {
-      if (built.load(std::memory_order_acquire) == 0) return FreeAllBut(nullptr);
+      if (built.load(std::memory_order_acquire) == 0) {
+        // A Reset() was killed.
+        internal::DropHandlesOf(this);
+        return FreeAllBut(nullptr);
+      }
       std::destroy_at(value);
       if constexpr (!kInCell) internal::FreeBlock(value);
     }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "shared/internal/contents.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/handles_in.h"
 #include "shared/internal/lock_header.h"
@@ -55,7 +56,9 @@ struct Undertaker::Estate {
   std::vector<ObjectHeader*> made;        // whose maker it is, with handles of its own
   std::vector<ObjectHeader*> own;         // its cells: what they own goes with them
   std::vector<Stakes::Look> limbo;
-  bool any = false;  // there is something of it in the heap, or may be
+  Contents contents;
+  std::vector<ObjectHeader*> ended;  // of its own, whose handles are dropped
+  bool any = false;                  // there is something of it in the heap, or may be
 };
 
 bool Undertaker::GiveBack(const timespec& deadline, ProcessId dead, uint32_t flags) const {
@@ -88,6 +91,7 @@ bool Undertaker::FindEstate(const timespec& deadline, ProcessId dead, uint32_t f
   return heap.TryForEachBlock(
       [&](const Heap::Block& block) {
         auto* object = static_cast<ObjectHeader*>(block.address);
+        estate.contents.Add(block);
         if (block.owner == owner) {
           if (block.cell) {
             estate.own.push_back(object);
@@ -114,7 +118,11 @@ bool Undertaker::DropStakes(const timespec& deadline, ProcessId dead, Estate& es
     if (!stakes.TryDropMaker(*object, dead, deadline, processes, ended)) return false;
   }
   for (;;) {
-    if (!FindHandlesOf(deadline, estate)) return false;
+    for (const ObjectHeader* object : estate.own) {
+      estate.contents.MoveTo(object, estate.with_handles);
+    }
+    estate.ended.insert(estate.ended.end(), estate.own.begin(), estate.own.end());
+    estate.own.clear();
     for (const Heap::Block& block : estate.with_handles) {
       bool dropped = true;
       ForEachHandleIn(heap, block.address, block.size, [&](Word& handle) {
@@ -125,33 +133,35 @@ bool Undertaker::DropStakes(const timespec& deadline, ProcessId dead, Estate& es
     estate.with_handles.clear();
     estate.limbo.insert(estate.limbo.end(), ended.begin(), ended.end());
     ended.clear();
-    if (estate.limbo.empty()) return true;
-    if (!TakeFromLimbo(deadline, dead, estate)) return false;
-    if (estate.own.empty()) return true;
+    if (!estate.limbo.empty()) TakeFromLimbo(deadline, dead, estate);
+    if (estate.own.empty() && !FindLateHandles(deadline, estate)) return false;
+    if (estate.own.empty() && estate.with_handles.empty()) return true;
   }
 }
 
-// Moves the blocks of estate.own that may hold handles to estate.with_handles.
-bool Undertaker::FindHandlesOf(const timespec& deadline, Estate& estate) const {
-  std::erase_if(estate.own, [](const ObjectHeader* object) {
+// Who had an object that is now the dead one's may have put more into it since the first look.
+bool Undertaker::FindLateHandles(const timespec& deadline, Estate& estate) const {
+  std::erase_if(estate.ended, [](const ObjectHeader* object) {
     return (object->stakes.load(std::memory_order_acquire) & Stakes::kHolds) == 0;
   });
-  if (estate.own.empty()) return true;
-  const std::set<ObjectHeader*> own(estate.own.begin(), estate.own.end());
-  estate.own.clear();
-  return heap.TryForEachBlock(
-      [&](const Heap::Block& block) {
-        auto* object = block.cell ? static_cast<ObjectHeader*>(block.address)
-                       : block.owner.kind() == Owner::Kind::kObject
-                           ? reinterpret_cast<ObjectHeader*>(block.owner.identity())
-                           : nullptr;
-        if (own.contains(object)) estate.with_handles.push_back(block);
-      },
-      deadline);
+  if (estate.ended.empty()) return true;
+  Contents now;
+  if (!heap.TryForEachBlock([&](const Heap::Block& block) { now.Add(block); }, deadline)) {
+    return false;
+  }
+  std::vector<Heap::Block> blocks;
+  for (const ObjectHeader* object : estate.ended) now.MoveTo(object, blocks);
+  estate.ended.clear();
+  for (const Heap::Block& block : blocks) {
+    bool any = false;
+    ForEachHandleIn(heap, block.address, block.size, [&](Word&) { any = true; });
+    if (any) estate.with_handles.push_back(block);
+  }
+  return true;
 }
 
 // Moves the objects of estate.limbo that nobody can have to estate.own.
-bool Undertaker::TakeFromLimbo(const timespec& deadline, ProcessId dead, Estate& estate) const {
+void Undertaker::TakeFromLimbo(const timespec& deadline, ProcessId dead, Estate& estate) const {
   constexpr int kLooks = 2;
   for (int i = 0; i < kLooks && !estate.limbo.empty(); ++i) {
     std::erase_if(estate.limbo, [this](const Stakes::Look& look) { return IsKept(look.keeper); });
@@ -180,7 +190,6 @@ bool Undertaker::TakeFromLimbo(const timespec& deadline, ProcessId dead, Estate&
     if (!estate.limbo.empty()) stakes.unkept().store(1, std::memory_order_seq_cst);
   }
   estate.limbo.clear();
-  return true;
 }
 
 bool Undertaker::IsKept(ProcessId keeper) const {
@@ -192,10 +201,7 @@ bool Undertaker::IsLeft(const Stakes::Look& look,
                         const std::vector<ProcessTable::Entry>& family) const {
   const ObjectHeader& object = *look.object;
   if (IsBusy(object)) return false;
-  const ProcessTable::Legacy legacy{.maker = object.maker.load(std::memory_order_relaxed),
-                                    .made = object.made.load(std::memory_order_relaxed),
-                                    .dropped = look.stakes & Stakes::kClock,
-                                    .spread = (look.stakes & Stakes::kSpread) != 0};
+  const ProcessTable::Legacy legacy = Stakes::LegacyOf(look);
   if (processes.MayBeUnknown(legacy.made)) return false;
   return std::none_of(family.begin(), family.end(), [&](const ProcessTable::Entry& process) {
     return process.kind != Kind::kDead && ProcessTable::MayHaveInherited(family, process, legacy);

@@ -68,8 +68,8 @@ struct Undertaker {
   struct Estate;
   bool FindEstate(const timespec& deadline, ProcessId dead, uint32_t flags, Estate& estate) const;
   bool DropStakes(const timespec& deadline, ProcessId dead, Estate& estate) const;
-  bool FindHandlesOf(const timespec& deadline, Estate& estate) const;
-  bool TakeFromLimbo(const timespec& deadline, ProcessId dead, Estate& estate) const;
+  bool FindLateHandles(const timespec& deadline, Estate& estate) const;
+  void TakeFromLimbo(const timespec& deadline, ProcessId dead, Estate& estate) const;
   bool IsKept(ProcessId keeper) const;
   // Whether nobody can have the object.
   bool IsLeft(const Stakes::Look& look, const std::vector<ProcessTable::Entry>& family) const;

@@ -30,6 +30,16 @@ ObjectHeader* HolderOf(Domain& domain, const Word& place) {
   return nullptr;
 }
 
+// Whether it lies in memory of a process that this one descends from: a container that a fork
+// copied, and whose elements it did not. What that one allocated is its own to drop.
+bool IsCopyOfAnAncestors(Domain& domain, const Word& place) {
+  const Owner owner = domain.heap().Find(&place).owner;
+  ProcessId self = domain.ThisProcessIfAny();
+  if (owner.kind() != Owner::Kind::kProcess || owner.identity() == self) return false;
+  while (self != 0 && self != owner.identity()) self = domain.processes().Find(self).parent;
+  return self != 0;
+}
+
 void PlaceHandle(Domain& domain, Word& place, ObjectHeader* cell) {
   domain.stakes().Place(place, *cell, HolderOf(domain, place), domain.processes());
 }
@@ -71,10 +81,13 @@ void CopyHandle(Word& to, const Word& from, ObjectHeader* cell) {
 
 Stakes::Look DropHandle(Word& word) {
   Domain& domain = *Domain::Current();
-  const ProcessId self = domain.AsHolder().identity();
-  if (domain.Contains(&word)) return domain.stakes().Drop(word, self, domain.processes());
+  if (domain.Contains(&word)) {
+    if (IsCopyOfAnAncestors(domain, word)) return {};
+    return domain.stakes().Drop(word, domain.AsHolder().identity(), domain.processes());
+  }
   const uint64_t counted = word.load(std::memory_order_relaxed);
-  if (counted >> Stakes::kAddressBits != TagOf(self) >> Stakes::kAddressBits) return {};
+  const uint64_t tag = counted >> Stakes::kAddressBits;
+  if (tag == 0 || tag != TagOf(domain.ThisProcessIfAny()) >> Stakes::kAddressBits) return {};
   return DropForeign(reinterpret_cast<ObjectHeader*>(counted & Stakes::kAddress));
 }
 

@@ -103,7 +103,7 @@ class Handle {
   static bool InDomain(const Handle* handle) { return Domain::Current()->Contains(handle); }
   // Whether it is one of those that the maker of its object has of its own, and is here.
   static bool IsMakers(const Handle* handle) {
-    const uint64_t self = Domain::Current()->ThisProcess().identity();
+    const uint64_t self = Domain::Current()->ThisProcessIfAny();
     return handle->word_.load(std::memory_order_relaxed) >> Stakes::kAddressBits ==
                (self & 0xffff) &&
            !InDomain(handle) && handle->get()->maker.load(std::memory_order_relaxed) == self;

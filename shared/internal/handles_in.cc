@@ -10,7 +10,8 @@ namespace {
 
 // What it reads may be anybody's, who writes to it meanwhile, or forbids it as some containers
 // do with what they do not use.
-[[gnu::no_sanitize("address"), gnu::no_sanitize("thread")]] uint64_t Peek(const Word& word) {
+__attribute__((no_sanitize("address"))) __attribute__((no_sanitize("thread"))) uint64_t Peek(
+    const Word& word) {
   return *reinterpret_cast<const volatile uint64_t*>(&word);
 }
 

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 
@@ -120,6 +121,8 @@ Lane* LaneTable::TryClaim(ProcessId self) {
 }
 
 void LaneTable::GiveBack(Lane& lane) {
+  // Not of a copy that fork() did not make, which has its parent's.
+  if (lane.alive.HolderTid() != gettid()) return;
   lane.sleeps_on.store(0, std::memory_order_relaxed);
   for (Word& debt : lane.owes) debt.store(0, std::memory_order_relaxed);
   // Before: the lane of a thread that has ended.

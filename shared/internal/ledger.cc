@@ -39,22 +39,28 @@ constinit std::unordered_map<ObjectHeader*, Entry>* ledger = nullptr;
 }  // namespace
 
 void TakeForeign(ObjectHeader* object) {
+  if (CopyForeign(object)) return;
+  // Without the mutex: a fork waits for that, and this for who is stopped inside the domain.
   Domain& domain = *Domain::Current();
   const ProcessId self = domain.AsHolder().identity();
-  const std::lock_guard lock(mutex);
-  if (ledger == nullptr) ledger = new std::unordered_map<ObjectHeader*, Entry>;
-  const auto [entry, first] = ledger->try_emplace(object, Entry{nullptr, 0});
-  if (first) {
-    const absl::StatusOr<void*> memory = domain.Allocate(sizeof(Word), alignof(Word));
-    if (!memory.ok()) {
-      Fatal(absl::StrCat(object->Describe(), ": a handle cannot be copied out of the domain: ",
-                         memory.status().message()));
-    }
-    entry->second.stake = new (*memory) Word(0);
-    domain.processes().SetFlag(self, ProcessTable::kHasHandles);
-    domain.stakes().PlaceOwn(*entry->second.stake, *object, domain.processes());
+  const absl::StatusOr<void*> memory = domain.Allocate(sizeof(Word), alignof(Word));
+  if (!memory.ok()) {
+    Fatal(absl::StrCat(object->Describe(), ": a handle cannot be copied out of the domain: ",
+                       memory.status().message()));
   }
-  ++entry->second.handles;
+  auto* const stake = new (*memory) Word(0);
+  domain.processes().SetFlag(self, ProcessTable::kHasHandles);
+  domain.stakes().PlaceOwn(*stake, *object, domain.processes());
+  {
+    const std::lock_guard lock(mutex);
+    if (ledger == nullptr) ledger = new std::unordered_map<ObjectHeader*, Entry>;
+    const auto [entry, first] = ledger->try_emplace(object, Entry{stake, 0});
+    ++entry->second.handles;
+    if (first) return;
+  }
+  // Another thread was faster; that one's is another stake, so this is not the last.
+  static_cast<void>(domain.stakes().Drop(*stake, self, domain.processes()));
+  domain.Free(stake);
 }
 
 bool CopyForeign(ObjectHeader* object) {
@@ -67,14 +73,17 @@ bool CopyForeign(ObjectHeader* object) {
 }
 
 Stakes::Look DropForeign(ObjectHeader* object) {
+  Word* stake = nullptr;
+  {
+    const std::lock_guard lock(mutex);
+    if (ledger == nullptr) return {};
+    const auto entry = ledger->find(object);
+    if (entry == ledger->end() || --entry->second.handles != 0) return {};
+    stake = entry->second.stake;
+    ledger->erase(entry);
+  }
   Domain& domain = *Domain::Current();
   const ProcessId self = domain.AsHolder().identity();
-  const std::lock_guard lock(mutex);
-  if (ledger == nullptr) return {};
-  const auto entry = ledger->find(object);
-  if (entry == ledger->end() || --entry->second.handles != 0) return {};
-  Word* const stake = entry->second.stake;
-  ledger->erase(entry);
   const Stakes::Look ended = domain.stakes().Drop(*stake, self, domain.processes());
   domain.Free(stake);
   return ended;

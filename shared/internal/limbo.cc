@@ -6,11 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "shared/domain.h"
 #include "shared/heap.h"
+#include "shared/internal/contents.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/handles_in.h"
 #include "shared/internal/lock_header.h"
@@ -29,7 +30,8 @@ struct InLimbo {
 
 // This process's objects in limbo. Held across a fork; a child has none.
 constinit std::mutex limbo_mutex;
-constinit size_t next_look = 16;  // under limbo_mutex: at that many, drops look at them
+constinit size_t next_look = 16;     // under limbo_mutex: at that many, drops look at them
+constinit uint32_t last_deaths = 0;  // under limbo_mutex: how many there were at the last one
 // Under limbo_mutex; made with the first, since most children have none. Never destroyed:
 // static handles are dropped late.
 constinit std::vector<InLimbo>* limbo = nullptr;
@@ -51,12 +53,10 @@ bool IsStill(const Stakes::Look& look) {
 // Whether it is busy, or a process that is there, or may be, can have inherited it.
 bool HasToWait(const Stakes::Look& look) {
   if (IsBusy(*look.object)) return true;
-  const ProcessTable::Legacy legacy{.maker = look.object->maker.load(std::memory_order_relaxed),
-                                    .made = look.object->made.load(std::memory_order_relaxed),
-                                    .dropped = look.stakes & Stakes::kClock,
-                                    .spread = (look.stakes & Stakes::kSpread) != 0};
-  // Without a fork in between nobody has inherited it.
-  return legacy.made != legacy.dropped && Domain::Current()->AnyInherited(legacy);
+  const ProcessTable::Legacy legacy = Stakes::LegacyOf(look);
+  // Without a fork in between nobody has inherited it from its maker.
+  const bool no_fork = !legacy.spread && legacy.made == legacy.dropped;
+  return !no_fork && Domain::Current()->AnyInherited(legacy);
 }
 
 // The first step of its end. False: it is not what it was, or another thread is faster.
@@ -72,20 +72,7 @@ bool Retire(const Stakes::Look& look) {
   });
 }
 
-void DropHandlesOfAll(const std::vector<ObjectHeader*>& cells);
-
-// Objects of whatever type, retired, without ~T.
-void EndBlindly(const std::vector<ObjectHeader*>& cells) {
-  Domain& domain = *Domain::Current();
-  std::vector<Owner> owners;
-  for (ObjectHeader* cell : cells) owners.push_back(Owner::Object(cell));
-  DropHandlesOfAll(cells);
-  for (ObjectHeader* cell : cells) cell->name.store(0, std::memory_order_relaxed);
-  domain.heap().FreeOwnedByAny(owners, domain.AsHolder());
-  for (ObjectHeader* cell : cells) FreeCell(cell);
-}
-
-void EndOneBlindly(ObjectHeader* cell) { EndBlindly({cell}); }
+void EndBlindly(ObjectHeader* cell);
 
 // Until it has no longer to wait.
 void Leave(const Stakes::Look& object, EndObject end) {
@@ -94,50 +81,73 @@ void Leave(const Stakes::Look& object, EndObject end) {
     const std::lock_guard lock(limbo_mutex);
     if (limbo == nullptr) limbo = new std::vector<InLimbo>;
     limbo->push_back({object, end});
-    look = limbo->size() >= next_look;
+    const uint32_t deaths = Domain::Current()->lanes().deaths().load(std::memory_order_acquire);
+    look = limbo->size() >= next_look || deaths != last_deaths;
+    last_deaths = deaths;
   }
   if (look) EndObjectsInLimbo();
 }
 
-void DropHandlesInAll(const std::vector<Heap::Block>& blocks) {
-  std::vector<ObjectHeader*> ended;
+// Drops the handles in these blocks. What ends by that, of whatever type, is retired, and
+// appended to `ended`.
+void DropHandlesIn(const std::vector<Heap::Block>& blocks, std::vector<ObjectHeader*>& ended) {
   for (const Heap::Block& block : blocks) {
     ForEachHandleIn(Domain::Current()->heap(), block.address, block.size, [&](Word& handle) {
       const Stakes::Look last = DropHandle(handle);
       if (last.object == nullptr) return;
       if (HasToWait(last)) {
-        Leave(last, &EndOneBlindly);
+        Leave(last, &EndBlindly);
       } else if (Retire(last)) {
         ended.push_back(last.object);
       }
     });
   }
-  if (!ended.empty()) EndBlindly(ended);
 }
 
-void DropHandlesOfAll(const std::vector<ObjectHeader*>& cells) {
-  std::unordered_set<uint64_t> holders;
-  for (const ObjectHeader* cell : cells) {
-    const bool holds = (cell->stakes.load(std::memory_order_acquire) & Stakes::kHolds) != 0;
-    if (holds) holders.insert(reinterpret_cast<uint64_t>(cell));
+// Objects of whatever type, retired, without ~T; and those that end by that, and so on.
+void EndBlindly(std::vector<ObjectHeader*> cells) {
+  if (cells.empty()) return;
+  Domain& domain = *Domain::Current();
+  for (bool more = true; more;) {
+    Contents contents;
+    domain.heap().ForEachBlock([&](const Heap::Block& block) { contents.Add(block); });
+    const size_t known = cells.size();
+    for (size_t i = 0; i < cells.size(); ++i) {
+      std::vector<Heap::Block> blocks;
+      contents.MoveTo(cells[i], blocks);
+      DropHandlesIn(blocks, cells);
+    }
+    // Who had what has ended now may have put more into it since the look.
+    more = cells.size() > known;
   }
-  if (holders.empty()) return;
-  std::vector<Heap::Block> blocks;
-  Domain::Current()->heap().ForEachBlock([&](const Heap::Block& block) {
-    const bool owned =
-        block.owner.kind() == Owner::Kind::kObject && holders.contains(block.owner.identity());
-    const bool cell = block.cell && holders.contains(reinterpret_cast<uint64_t>(block.address));
-    if (owned || cell) blocks.push_back(block);
-  });
-  DropHandlesInAll(blocks);
+  std::vector<Owner> owners;
+  for (ObjectHeader* cell : cells) {
+    owners.push_back(Owner::Object(cell));
+    cell->name.store(0, std::memory_order_relaxed);
+  }
+  domain.heap().FreeOwnedByAny(owners, domain.AsHolder());
+  for (ObjectHeader* cell : cells) FreeCell(cell);
 }
+
+void EndBlindly(ObjectHeader* cell) { EndBlindly(std::vector<ObjectHeader*>{cell}); }
 
 }  // namespace
 
-void DropHandlesOf(ObjectHeader* cell) { DropHandlesOfAll({cell}); }
+void DropHandlesOf(ObjectHeader* cell) {
+  if ((cell->stakes.load(std::memory_order_acquire) & Stakes::kHolds) == 0) return;
+  Contents contents;
+  Domain::Current()->heap().ForEachBlock([&](const Heap::Block& block) { contents.Add(block); });
+  std::vector<Heap::Block> blocks;
+  contents.MoveTo(cell, blocks);
+  std::vector<ObjectHeader*> ended;
+  DropHandlesIn(blocks, ended);
+  EndBlindly(std::move(ended));
+}
 
 void DropHandlesIn(void* memory, size_t size) {
-  DropHandlesInAll({{memory, size, Owner(), false}});
+  std::vector<ObjectHeader*> ended;
+  DropHandlesIn({{memory, size, Owner(), false}}, ended);
+  EndBlindly(std::move(ended));
 }
 
 void EndOrLeave(const Stakes::Look& object, EndObject end) {
@@ -149,14 +159,15 @@ void EndOrLeave(const Stakes::Look& object, EndObject end) {
   }
 }
 
-void EndObjectsInLimbo() {
+bool EndObjectsInLimbo() {
   std::vector<InLimbo> all;
   {
     const std::lock_guard lock(limbo_mutex);
     if (limbo != nullptr) all.swap(*limbo);
   }
-  if (all.empty()) return;
+  if (all.empty()) return false;
   // Outside of the lock: ~T may drop handles, too.
+  bool any = false;
   std::vector<InLimbo> stay;
   for (const InLimbo& each : all) {
     if (!IsStill(each.look)) continue;
@@ -165,12 +176,14 @@ void EndObjectsInLimbo() {
     } else if (Retire(each.look)) {
       // The heirs are gone, and so nobody has brought it back to life since.
       each.end(each.look.object);
+      any = true;
     }
   }
   const std::lock_guard lock(limbo_mutex);
   limbo->insert(limbo->end(), stay.begin(), stay.end());
   // Each look costs as much as there is: so the next one when there is twice as much.
   next_look = std::max<size_t>(16, 2 * limbo->size());
+  return any;
 }
 
 }  // namespace mp::internal

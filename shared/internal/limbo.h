@@ -18,8 +18,8 @@ using EndObject = void (*)(ObjectHeader* cell);
 // may have inherited a handle, when that is over; unless such a child has brought it back to life.
 void EndOrLeave(const Stakes::Look& object, EndObject end);
 // Ends those of this process's objects in limbo that nobody can have any more. Called when
-// it has learned of a death.
-void EndObjectsInLimbo();
+// it has learned of a death, or is short of memory. Whether there were any.
+bool EndObjectsInLimbo();
 // Drops the handles that lie in the object's cell and blocks, for who gives those back without
 // ~T. Objects that end by it end without ~T, too: nobody here knows of what type they are.
 void DropHandlesOf(ObjectHeader* cell);

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "shared/domain.h"
 #include "shared/internal/fatal.h"
+#include "shared/internal/limbo.h"
 #include "shared/internal/stakes.h"
 #include "shared/owner.h"
 
@@ -20,7 +21,10 @@ absl::StatusOr<ObjectHeader*> MakeCell(size_t size, size_t alignment, std::strin
   const absl::StatusOr<Domain*> made = Domain::Get();
   if (!made.ok()) return made.status();
   Domain& domain = **made;
-  const absl::StatusOr<void*> memory = domain.AllocateCell(size, alignment);
+  absl::StatusOr<void*> memory = domain.AllocateCell(size, alignment);
+  if (absl::IsResourceExhausted(memory.status()) && EndObjectsInLimbo()) {
+    memory = domain.AllocateCell(size, alignment);
+  }
   if (!memory.ok()) return memory.status();
   // Cells are only ever cells: what stands in a new one is the generation of the last, and
   // its type, if who freed it died on the way.
@@ -32,7 +36,10 @@ absl::StatusOr<ObjectHeader*> MakeCell(size_t size, size_t alignment, std::strin
   cell->made.store(domain.MadeNow(), std::memory_order_relaxed);
   cell->keeper.store(0, std::memory_order_relaxed);
   cell->name.store(0, std::memory_order_relaxed);
-  // Release: a burial that sees this stake sees whose it is.
+  // Without the lock: no change of the last object's stakes can be to come. Had it ever been in
+  // the domain, it ended under the lock, which settles what the dead had begun; and otherwise
+  // only its maker, which ended it itself, changed them. Release: a burial that sees this stake
+  // sees whose it is.
   cell->stakes.store(Stakes::kMaker, std::memory_order_release);
   if (!name.empty()) {
     const absl::StatusOr<void*> block = domain.Allocate(name.size() + 1, 1, Owner::Object(cell));

@@ -328,10 +328,11 @@ bool ProcessTable::MayHaveInherited(const std::vector<Entry>& family, const Entr
     const uint64_t from = from_maker ? heir->born_from : heir->inherits;
     if (from > legacy.dropped || legacy.made >= heir->born_to) return false;
     if (from_maker || legacy.spread) return true;
-    const auto parent = std::find_if(family.begin(), family.end(), [heir](const Entry& entry) {
-      return entry.id == heir->parent;
-    });
-    if (parent == family.end()) return true;
+    // In order of their slots; of one slot there is one.
+    const auto parent = std::lower_bound(
+        family.begin(), family.end(), heir->parent,
+        [](const Entry& entry, ProcessId id) { return IndexOf(entry.id) < IndexOf(id); });
+    if (parent == family.end() || parent->id != heir->parent) return true;
     heir = &*parent;
   }
   return true;

@@ -150,8 +150,10 @@ class ProcessTable {
   // In the child, first of all. False: the slot is not the child's.
   [[nodiscard]] bool BecomeLive(ProcessId id);
 
-  // By the process itself.
+  // Of a process whose slot is its own until the end of the call: itself, or one that the caller
+  // buries. Of another, it may be told of the next one in its slot, which does no harm.
   void SetFlag(ProcessId self, Flag flag);
+  // By the process itself.
   void SetName(ProcessId self, std::string_view name);
 
   // From what it was proven of, LIVE or FORKED, to DEAD.

@@ -75,6 +75,13 @@ class Stakes {
     ProcessId keeper = 0;
   };
   static Look LookAt(ObjectHeader& object);
+  // What tells who may have inherited it.
+  static ProcessTable::Legacy LegacyOf(const Look& look) {
+    return {.maker = look.object->maker.load(std::memory_order_relaxed),
+            .made = look.object->made.load(std::memory_order_relaxed),
+            .dropped = look.stakes & kClock,
+            .spread = (look.stakes & kSpread) != 0};
+  }
 
   void Format() { journal_.Init(); }
 
