@@ -170,6 +170,7 @@ TEST_F(FamilySizeTest, ManyAliveAtOnceAreAllKnownAndLeaveNothing) {
     PetWatchdog();
   };
   printf("%d processes at once:\n", many);
+  fflush(stdout);
   closed.Acquire();
   std::vector<pid_t> pids;
   for (int i = 0; i < many; ++i) {
