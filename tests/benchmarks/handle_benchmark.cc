@@ -139,7 +139,7 @@ BENCHMARK(BM_HandleOutOfDomainByStranger)->ArgName("held")->Arg(0)->Arg(1);
 
 void BM_HandleCopyDropByStranger(benchmark::State& state) {
   const MailFromOther mail;
-  const Lock held = mail.handle();
+  const Lock held = mail.handle();  // NOLINT(performance-unnecessary-copy-initialization)
   for (auto _ : state) {
     const Lock copy = held;  // NOLINT(performance-unnecessary-copy-initialization)
     benchmark::DoNotOptimize(copy);
