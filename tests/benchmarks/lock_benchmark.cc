@@ -110,14 +110,5 @@ void BM_LockBytes(benchmark::State& state) {
 }
 BENCHMARK(BM_LockBytes);
 
-void BM_LockCopyHandle(benchmark::State& state) {
-  const Lock lock;
-  for (auto _ : state) {
-    const Lock copy = lock;  // NOLINT(performance-unnecessary-copy-initialization)
-    benchmark::DoNotOptimize(copy);
-  }
-}
-BENCHMARK(BM_LockCopyHandle);
-
 }  // namespace
 }  // namespace mp
