@@ -186,7 +186,7 @@ class SleepsOn {
     if (lane_ == nullptr || before_ == address_) return;
     // Before: it has not slept, so no wake was its.
     // After:  a wake that it gets is passed on by its death.
-    // Test:   LockOwnerDeathTest.AWokenWaiterThatIsKilledLeavesNobodyAsleep
+    // Test:   WaitCrashTest.AWokenSleeperThatDiesPassesItOn
     lane_->sleeps_on.store(address_, std::memory_order_release);
     CompilerFence();
   }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/types.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -29,7 +31,6 @@ using mp::testing::CrashOptions;
 using mp::testing::CrashReport;
 using mp::testing::ForkMortal;
 using mp::testing::Inherited;
-using mp::testing::KillAndReap;
 using mp::testing::RunCrashSweep;
 using mp::testing::SharedWord;
 
@@ -111,7 +112,9 @@ TEST_F(LaneCrashTest, TheBurialOfALaneMayBeInterrupted) {
       word_->store(1);
       raise(SIGKILL);
     });
-    KillAndReap(pid);
+    // Not killed from here: it would be before it has begun.
+    siginfo_t end;
+    waitid(P_PID, static_cast<id_t>(pid), &end, WEXITED);
   };
   crash.operation = [this] { domain_.BuryTheDead(Evidence::kQuick); };
   Sweep(crash);
@@ -139,6 +142,22 @@ TEST_F(WaitCrashTest, AWaitMayBeKilledAnywhere) {
   crash.sleeper = [this] { SleepUntilChanged(); };
   crash.unblock = [this] { WakeAll(*word_); };
   Sweep(crash, 100);
+}
+
+TEST_F(WaitCrashTest, AWokenSleeperThatDiesPassesItOn) {
+  // Two sleep; one is woken, and is killed before it acts: the other is woken by its burial.
+  CrashCase crash;
+  crash.name = "wake of one of two";
+  sleepers_ = 1;
+  crash.operation = [this] {
+    const SleepsOn note(LaneForNotes(), *word_);
+    SleepUntilChanged();
+    FutexWake(*word_, 1);  // what it has to do with the wake
+  };
+  crash.sleeper = [this] { SleepUntilChanged(); };
+  crash.sleeper_queues_behind = true;
+  crash.unblock = [this] { ChangeAndWake(*word_, 1, [this] { word_->store(1); }); };
+  Sweep(crash, 60);
 }
 
 TEST_F(SentryCrashTest, ADutyIsHandedOn) {
