@@ -13,6 +13,7 @@
 #include "shared/internal/domain_file.h"
 #include "shared/internal/domain_memory.h"
 #include "shared/internal/handles_in.h"
+#include "shared/internal/lane.h"
 #include "shared/internal/object.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
@@ -67,9 +68,9 @@ bool IsKnownToHold(Domain& domain, const Heap::Block& block) {
     return process.kind == internal::ProcessTable::Kind::kFree ||
            (process.flags & internal::ProcessTable::kHasHandles) != 0;
   }
-  const auto* object = block.cell
-                           ? static_cast<const internal::ObjectHeader*>(block.address)
-                           : reinterpret_cast<const internal::ObjectHeader*>(block.owner.identity());
+  const auto* object =
+      block.cell ? static_cast<const internal::ObjectHeader*>(block.address)
+                 : reinterpret_cast<const internal::ObjectHeader*>(block.owner.identity());
   return block.owner.kind() == Owner::Kind::kMessage ||
          (object->stakes.load(std::memory_order_acquire) & internal::Stakes::kHolds) != 0;
 }
@@ -124,9 +125,8 @@ DomainStats Stats() {
   });
   const HeapStats heap = domain->heap().Stats();
   stats.reserved = domain->header().size;
-  stats.committed =
-      heap.committed + heap.overhead + domain->processes().CommittedBytes() +
-      domain->lanes().CommittedBytes() + kHeaderBytes;
+  stats.committed = heap.committed + heap.overhead + domain->processes().CommittedBytes() +
+                    domain->lanes().CommittedBytes() + kHeaderBytes;
   stats.commit_limit = heap.commit_limit;
   return stats;
 }
@@ -150,6 +150,9 @@ absl::Status Check() {
     return absl::InternalError("domain: its header is overwritten");
   }
   if (absl::Status status = domain->processes().Check(); !status.ok()) return status;
+  if (absl::Status status = domain->lanes().Check(domain->processes()); !status.ok()) {
+    return status;
+  }
   if (absl::Status status = domain->heap().Check(); !status.ok()) return status;
   absl::Status owners;
   domain->heap().ForEachBlock([&](const Heap::Block& block) {

@@ -18,10 +18,7 @@ class ThreadEnd {
  public:
   ~ThreadEnd() {
     ended_ = true;
-    if (Lane* lane = LaneTable::this_thread_; lane != nullptr) {
-      LaneTable::this_thread_ = nullptr;
-      LaneTable::GiveBack(*lane);
-    }
+    LaneTable::EndThread();
   }
   static void Expect();
 
@@ -57,8 +54,8 @@ bool LaneTable::Grow() {
   if (result == RobustMutex::Result::kOwnerDied) growing_.MarkConsistent();
   const uint64_t committed = committed_.load(std::memory_order_relaxed);
   bool grown = false;
-  if (committed < count_ && madvise(lanes_ + committed, kLanesInAPage * sizeof(Lane),
-                                    MADV_POPULATE_WRITE) == 0) {
+  if (committed < count_ &&
+      madvise(lanes_ + committed, kLanesInAPage * sizeof(Lane), MADV_POPULATE_WRITE) == 0) {
     for (uint32_t i = 0; i < kLanesInAPage; ++i) lanes_[committed + i].alive.Init(false);
     hint_.store(committed, std::memory_order_relaxed);
     // Before: the page has memory and nobody looks at it; who comes next does it again.
@@ -117,6 +114,13 @@ Lane* LaneTable::TryClaim(ProcessId self) {
     return &lane;
   }
   return nullptr;
+}
+
+void LaneTable::EndThread() {
+  Lane* lane = this_thread_;
+  if (lane == nullptr) return;
+  this_thread_ = nullptr;
+  GiveBack(*lane);
 }
 
 void LaneTable::GiveBack(Lane& lane) {

@@ -123,6 +123,7 @@ class LaneTable {
 
  private:
   friend class ThreadEnd;
+  friend struct LaneTestPeer;
 
   static constexpr uint32_t kLanesInAPage = 4096 / sizeof(Lane);
 
@@ -132,6 +133,8 @@ class LaneTable {
   Lane* TryClaim(ProcessId self);
   bool Grow();
   static void GiveBack(Lane& lane);
+  // At the end of the calling thread.
+  static void EndThread();
   void WakeAllOn(uint64_t address) const;
 
   Lane* lanes_;     // constant
@@ -150,8 +153,7 @@ class LaneTable {
 // nullptr: nothing is noted.
 class OwesWake {
  public:
-  OwesWake(Lane* lane, const FutexWord& word)
-      : OwesWake(lane, reinterpret_cast<uint64_t>(&word)) {}
+  OwesWake(Lane* lane, const FutexWord& word) : OwesWake(lane, reinterpret_cast<uint64_t>(&word)) {}
   OwesWake(Lane* lane, uint64_t address) {
     if (lane == nullptr || address == 0) return;
     for (Word& debt : lane->owes) {

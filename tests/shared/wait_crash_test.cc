@@ -24,6 +24,11 @@
 #include "tests/support/shared_word.h"
 
 namespace mp::internal {
+
+struct LaneTestPeer {
+  static void EndThread() { LaneTable::EndThread(); }
+};
+
 namespace {
 
 using mp::testing::CrashCase;
@@ -88,15 +93,11 @@ TEST_F(LaneCrashTest, TheBirthOfALaneLeavesNothing) {
 TEST_F(LaneCrashTest, TheEndOfAThreadLeavesNothing) {
   CrashCase crash;
   crash.name = "end of a thread";
-  // As at the thread's end: by itself, since the sweep follows one thread.
-  crash.operation = [this] {
-    Lane* lane = LaneForNotes();
-    lane->sleeps_on.store(0);
-    lane->process.store(0);
-    static_cast<void>(lane->alive.Unlock());
-    LaneTable::ForgetInChild();
+  crash.prepare = [] { LaneForNotes(); };
+  // By itself, since the sweep follows one thread.
+  crash.operation = [] {
+    LaneTestPeer::EndThread();
     LaneForNotes();
-    static_cast<void>(lanes_);
   };
   Sweep(crash);
 }
