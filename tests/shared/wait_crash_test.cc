@@ -78,6 +78,10 @@ class LaneCrashTest : public ::testing::Test {
   void WakeFromSecondSleep() {
     if (++sleeps_ >= 2) WakeAll(*word_);
   }
+  // Not by Wait(): it would bury, too, and look by itself after a while.
+  void SleepUntilWoken() {
+    while (word_->load() == 0) FutexWait(*word_, 0, nullptr);
+  }
   void SleepUntilChanged() {
     while (word_->load() == 0) Wait(*word_, 0);
   }
@@ -128,10 +132,7 @@ TEST_F(LaneCrashTest, TheBurialOfALaneMayBeInterrupted) {
     word_->store(1);
     domain_.BuryTheDead(Evidence::kQuick);
   };
-  // Not by Wait(): it would bury, too.
-  crash.sleeper = [this] {
-    while (word_->load() == 0) FutexWait(*word_, 0, nullptr);
-  };
+  crash.sleeper = [this] { SleepUntilWoken(); };
   Sweep(crash);
 }
 
@@ -145,7 +146,7 @@ TEST_F(WaitCrashTest, WhoIsOwedAWakeGetsIt) {
     static_cast<void>(this);
   };
   crash.operation = [this] { WakeAll(*word_); };
-  crash.sleeper = [this] { SleepUntilChanged(); };
+  crash.sleeper = [this] { SleepUntilWoken(); };
   Sweep(crash);
 }
 
@@ -169,7 +170,7 @@ TEST_F(WaitCrashTest, AWokenSleeperThatDiesPassesItOn) {
     SleepUntilChanged();
     FutexWake(*word_, 1);  // what it has to do with the wake
   };
-  crash.sleeper = [this] { SleepUntilChanged(); };
+  crash.sleeper = [this] { SleepUntilWoken(); };
   crash.sleeper_queues_behind = true;
   crash.unblock = [this] { ChangeAndWake(*word_, 1, [this] { word_->store(1); }); };
   Sweep(crash, 60);
