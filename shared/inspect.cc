@@ -13,6 +13,7 @@
 #include "shared/internal/domain_file.h"
 #include "shared/internal/domain_memory.h"
 #include "shared/internal/handles_in.h"
+#include "shared/internal/lane.h"
 #include "shared/internal/object.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
@@ -149,6 +150,9 @@ absl::Status Check() {
     return absl::InternalError("domain: its header is overwritten");
   }
   if (absl::Status status = domain->processes().Check(); !status.ok()) return status;
+  if (absl::Status status = domain->lanes().Check(domain->processes()); !status.ok()) {
+    return status;
+  }
   if (absl::Status status = domain->heap().Check(); !status.ok()) return status;
   absl::Status owners;
   domain->heap().ForEachBlock([&](const Heap::Block& block) {

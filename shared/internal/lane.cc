@@ -19,10 +19,7 @@ class ThreadEnd {
  public:
   ~ThreadEnd() {
     ended_ = true;
-    if (Lane* lane = LaneTable::this_thread_; lane != nullptr) {
-      LaneTable::this_thread_ = nullptr;
-      LaneTable::GiveBack(*lane);
-    }
+    LaneTable::EndThread();
   }
   static void Expect();
 
@@ -118,6 +115,13 @@ Lane* LaneTable::TryClaim(ProcessId self) {
     return &lane;
   }
   return nullptr;
+}
+
+void LaneTable::EndThread() {
+  Lane* lane = this_thread_;
+  if (lane == nullptr) return;
+  this_thread_ = nullptr;
+  GiveBack(*lane);
 }
 
 void LaneTable::GiveBack(Lane& lane) {

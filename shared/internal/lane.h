@@ -133,6 +133,7 @@ class LaneTable {
 
  private:
   friend class ThreadEnd;
+  friend struct LaneTestPeer;
 
   static constexpr uint32_t kLanesInAPage = 4096 / sizeof(Lane);
 
@@ -142,6 +143,8 @@ class LaneTable {
   Lane* TryClaim(ProcessId self);
   bool Grow();
   static void GiveBack(Lane& lane);
+  // At the end of the calling thread.
+  static void EndThread();
   void WakeAllOn(uint64_t address) const;
 
   Lane* lanes_;     // constant
@@ -195,7 +198,7 @@ class SleepsOn {
     if (lane_ == nullptr || before_ == address_) return;
     // Before: it has not slept, so no wake was its.
     // After:  a wake that it gets is passed on by its death.
-    // Test:   LockOwnerDeathTest.AWokenWaiterThatIsKilledLeavesNobodyAsleep
+    // Test:   WaitCrashTest.AWokenSleeperThatDiesPassesItOn
     lane_->sleeps_on.store(address_, std::memory_order_release);
     CompilerFence();
   }

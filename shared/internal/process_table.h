@@ -175,8 +175,6 @@ class ProcessTable {
   // The process of a slot, or of a copy of one; of one process only if the slot's state is
   // the same afterwards.
   static Entry Read(uint32_t index, const Slot& slot);
-  // Whether a process of this id may still be there, or its remains.
-  bool Knows(ProcessId id) const;
 
   // All that are not FREE. Nothing where others were born meanwhile: one that was may be
   // missed, and its parent too, if that one died. Who is an heir of what no longer has a

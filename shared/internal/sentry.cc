@@ -17,6 +17,7 @@ using Kind = ProcessTable::Kind;
 constexpr int64_t kEachSecond = 1000;
 constexpr int64_t kOverdue = 2000;
 constexpr int64_t kShort = 50;
+constexpr int64_t kMostForUnborn = 16 * kEachSecond;
 
 int64_t Milliseconds(clockid_t clock) {
   timespec now;
@@ -40,11 +41,15 @@ timespec Sentry::Look(std::vector<FutexExpectation>& words) {
   more_.clear();
   watched_.assign(domain_.processes().committed(), false);
   LookAtLanes(words);
+  // Of the others the lanes are free, or their threads live.
+  std::erase_if(suspects_, [this](const Suspect& s) { return s.seen != now_; });
   SentryPost& post = domain_.sentry_post();
   const auto looked = static_cast<int64_t>(post.looked.load(std::memory_order_relaxed));
   if (now_ - looked >= kEachSecond) {
-    post.looked.store(static_cast<uint64_t>(now_), std::memory_order_relaxed);
     LookAtProcesses();
+    // At its end: it may take long, and is not to follow on itself.
+    post.looked.store(static_cast<uint64_t>(Milliseconds(CLOCK_MONOTONIC)),
+                      std::memory_order_relaxed);
   } else {
     LookAgainIn(looked + kEachSecond - now_);
   }
@@ -108,11 +113,13 @@ void Sentry::LookAtEnded(Lane& lane, ProcessId process) {
   auto suspect = std::find_if(suspects_.begin(), suspects_.end(),
                               [process](const Suspect& s) { return s.process == process; });
   if (suspect == suspects_.end()) {
-    suspect = suspects_.insert(suspect, {process, now_, now_, 1});
+    suspect = suspects_.insert(suspect, {process, now_, now_, 1, now_});
   }
+  suspect->seen = now_;
   if (now_ >= suspect->next) {
     if (IsBuried(process)) {
       suspects_.erase(suspect);
+      if (lane.process.load(std::memory_order_acquire) == process) lanes.FreeIfGone(lane);
       return;
     }
     suspect->next = now_ + suspect->delay;
@@ -154,7 +161,19 @@ void Sentry::LookAtProcesses() {
         has_unborn || (entry.kind == Kind::kForked &&
                        boot_now - static_cast<int64_t>(entry.claimed / 1'000'000) > kEachSecond);
   }
-  if (has_unborn) domain_.BuryTheUnborn();
+  if (!has_unborn) {
+    unborn_delay_ = kEachSecond;
+    unborn_next_ = 0;
+  } else if (now_ >= unborn_next_) {
+    LookAtUnborn();
+  }
+}
+
+// A process that nobody knows, and that maps the domain, may be there for long.
+void Sentry::LookAtUnborn() {
+  if (domain_.BuryTheUnborn() > 0) unborn_delay_ = kEachSecond;
+  unborn_next_ = Milliseconds(CLOCK_MONOTONIC) + unborn_delay_;
+  unborn_delay_ = std::min(2 * unborn_delay_, kMostForUnborn);
 }
 
 }  // namespace mp::internal

@@ -20,8 +20,9 @@
 //   a process of which no lane is held  quick evidence, once a second
 //   a process that is dead and not      buried again, one each second
 //   buried
-//   a child that has not begun          once a second: it is buried if nobody unknown maps the
-//   within a second                     domain
+//   a child that has not begun          after 1, 2, 4 ... 16 seconds: it is buried if nobody
+//   within a second                     unknown maps the domain, for which all processes of the
+//                                       machine are looked at
 //
 // Of each process one lane is watched, and the others while there is room. Where the family has
 // more processes than a thread can sleep on, the rest is looked at every 50 ms.
@@ -66,6 +67,7 @@ class Sentry {
     int64_t since;
     int64_t next;   // when to look for proof
     int64_t delay;  // after that
+    int64_t seen;   // the look that last found a lane of it
   };
 
   void LookAtLanes(std::vector<FutexExpectation>& words);
@@ -73,11 +75,14 @@ class Sentry {
   bool Watch(Lane& lane, std::vector<FutexExpectation>& words);
   void LookAtEnded(Lane& lane, ProcessId process);
   bool IsBuried(ProcessId process);
+  void LookAtUnborn();
   void LookAgainIn(int64_t milliseconds);
 
   Domain& domain_;
   const ProcessId self_;
   std::vector<Suspect> suspects_;
+  int64_t unborn_next_ = 0;      // when to look for the unborn
+  int64_t unborn_delay_ = 1000;  // after that
 
   // Of one look.
   int64_t now_ = 0;            // when it began, in milliseconds

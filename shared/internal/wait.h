@@ -13,7 +13,9 @@
 //   phase   for                    how
 //   spin    some microseconds      pauses, then yields; as far as that has paid lately, and not
 //                                  where this thread has one processor
-//   nap     1 ms                   on the word alone: what a futex costs
+//   nap     20 ms                  on the word alone: what a futex costs. Longer than a tick of
+//                                  the kernel: a timer that is nearer costs a round trip more
+//                                  than the sleep
 //   watch   as long as it takes    as the sentry; or beside it, on the word and the sentry's,
 //                                  with a nap of 100 ms times the number of sleepers, in case
 //                                  the sentry and its successor die at once

@@ -18,6 +18,7 @@
 #include "benchmark/benchmark.h"
 #include "shared/domain.h"
 #include "shared/internal/futex.h"
+#include "shared/internal/robust_mutex.h"
 #include "shared/internal/wait.h"
 
 namespace mp::internal {
@@ -112,11 +113,40 @@ double Now() {
   return 1e6 * static_cast<double>(now.tv_sec) + 1e-3 * static_cast<double>(now.tv_nsec);
 }
 
-// A peer sleeps; a process with a lane, and so much memory, is killed. Microseconds from the
+// What the kernel does: the peer waits for a robust mutex, and the mortal holds it.
+struct RawRobust {
+  void Start() { mutex.Init(/*recursive=*/false); }
+  void Live() { static_cast<void>(mutex.Lock()); }
+  void AwaitDeath() {
+    uint32_t seen = mutex.word().load();
+    while (!mutex.AnnounceSleeper(seen)) {
+    }
+    while (RobustMutex::HolderIn(seen) != 0) {
+      FutexWait(mutex.word(), seen, nullptr);
+      seen = mutex.word().load();
+    }
+  }
+  RobustMutex mutex;
+};
+
+struct WaitForDeath {
+  void Start() {}
+  void Live() { LaneForNotes(); }
+  void AwaitDeath() {
+    const uint32_t deaths = Deaths();
+    while (Wait(word, 0, {.deaths = &deaths}) != WaitResult::kDeath) {
+    }
+  }
+  FutexWord word;
+};
+
+// A peer has slept so long; a process with so much memory is killed. Microseconds from the
 // kill until the peer runs.
+template <typename Way>
 void BM_KillToWake(benchmark::State& state) {
   const size_t memory = static_cast<size_t>(state.range(0)) << 20;
   const auto kills = static_cast<int>(state.range(1));
+  const auto asleep = static_cast<unsigned>(state.range(2)) * 1000;
   struct Board {
     std::atomic<int> ready = 0;
     double woken = 0;
@@ -124,16 +154,16 @@ void BM_KillToWake(benchmark::State& state) {
   auto* board =
       new (mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
           Board;
-  Domain& domain = **Domain::Get();
-  FutexWord& word = MakeWord();
+  Way& way = *new ((*Domain::Get())->Allocate(sizeof(Way)).value()) Way();
   std::vector<double> times;
   for (auto _ : state) {
     for (int i = 0; i < kills; ++i) {
-      domain.BuryTheDead(Evidence::kQuick);
+      (*Domain::Get())->BuryTheDead(Evidence::kQuick);
+      way.Start();
       board->ready = 0;
       const pid_t victim = fork();
       if (victim == 0) {
-        LaneForNotes();
+        way.Live();
         if (memory != 0) {
           void* block =
               mmap(nullptr, memory, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -145,16 +175,13 @@ void BM_KillToWake(benchmark::State& state) {
       while (board->ready != 1) usleep(100);
       const pid_t peer = fork();
       if (peer == 0) {
-        const uint32_t deaths = Deaths();
         ++board->ready;
-        while (Wait(word, 0, {.deaths = &deaths}) != WaitResult::kDeath) {
-        }
+        way.AwaitDeath();
         board->woken = Now();
         _exit(0);
       }
       while (board->ready != 2) usleep(100);
-      // Long enough to be the sentry.
-      usleep(5000);
+      usleep(asleep);
       const double killed = Now();
       kill(victim, SIGKILL);
       waitpid(peer, nullptr, 0);
@@ -167,10 +194,19 @@ void BM_KillToWake(benchmark::State& state) {
   state.counters["p99_us"] = times[times.size() * 99 / 100];
   state.counters["worst_us"] = times.back();
 }
-BENCHMARK(BM_KillToWake)
-    ->ArgNames({"MiB", "kills"})
-    ->Args({0, 1000})
-    ->Args({1024, 20})
+// It is the sentry after its first nap.
+constexpr int kLong = 40;
+constexpr int kShort = 2;
+BENCHMARK_TEMPLATE(BM_KillToWake, RawRobust)
+    ->ArgNames({"MiB", "kills", "ms asleep"})
+    ->Args({0, 1000, kLong})
+    ->Args({4096, 10, kLong})
+    ->Iterations(1);
+BENCHMARK_TEMPLATE(BM_KillToWake, WaitForDeath)
+    ->ArgNames({"MiB", "kills", "ms asleep"})
+    ->Args({0, 1000, kLong})
+    ->Args({0, 200, kShort})
+    ->Args({4096, 10, kLong})
     ->Iterations(1);
 
 }  // namespace

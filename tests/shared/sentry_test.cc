@@ -76,6 +76,19 @@ class SentryTest : public ::testing::Test {
     while (SentryTid() != tid) std::this_thread::yield();
   }
 
+  // Until a death of the process wakes the sentry.
+  void AwaitWatched(ProcessId id) {
+    auto is_watched = [&] {
+      for (uint32_t i = 0; i < domain_.lanes().committed(); ++i) {
+        const Lane& lane = domain_.lanes()[i];
+        const bool announced = (lane.alive.word().load() & RobustMutex::kSleepers) != 0;
+        if (lane.process.load() == id && announced) return true;
+      }
+      return false;
+    };
+    while (!is_watched()) std::this_thread::yield();
+  }
+
   Domain& domain_;
   const SharedWord word_;
 };
@@ -89,6 +102,8 @@ TEST_F(SentryTest, ADeathIsToldOfAProcessWithALaneAndWithout) {
     ASSERT_TRUE(mortal.RunTo("ready"));
     auto sleeper = StartSleeper(IdOf(mortal.pid()));
     AwaitSentry(sleeper->pid());
+    // The kernel is to tell, not the look of each second.
+    if (lane) AwaitWatched(IdOf(mortal.pid()));
     mortal.Kill();
     EXPECT_EQ(sleeper->Finish(), 0);
   }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/types.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -12,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
+#include "shared/internal/futex.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/wait.h"
 #include "tests/support/bury.h"
@@ -22,6 +25,11 @@
 #include "tests/support/shared_word.h"
 
 namespace mp::internal {
+
+struct LaneTestPeer {
+  static void EndThread() { LaneTable::EndThread(); }
+};
+
 namespace {
 
 using mp::testing::CrashCase;
@@ -29,7 +37,6 @@ using mp::testing::CrashOptions;
 using mp::testing::CrashReport;
 using mp::testing::ForkMortal;
 using mp::testing::Inherited;
-using mp::testing::KillAndReap;
 using mp::testing::RunCrashSweep;
 using mp::testing::SharedWord;
 
@@ -45,16 +52,18 @@ class LaneCrashTest : public ::testing::Test {
   void SetUpPoint() {
     mp::testing::Settle();
     word_->store(0);
+    sleeps_ = 0;
   }
   // By a fresh process: of lanes there are this test's, and its own.
   std::string CheckLanes() {
+    // Twice: whom the victim was burying may come before it.
+    domain_.BuryTheDead(Evidence::kThorough);
     domain_.BuryTheDead(Evidence::kThorough);
     if (const absl::Status status = Check(); !status.ok()) return std::string(status.message());
     if (LaneForNotes() == nullptr) return "there is no lane";
     if (InUse() > 2 + sleepers_) return absl::StrCat(InUse(), " lanes are in use");
-    // One can sleep and be woken.
-    Wait(*word_, word_->load() + 1);
-    WakeAll(*word_);
+    // Only now, and where nobody has: a wake that is owed comes of itself.
+    if (word_->load() == 0) WakeAll(*word_);
     return "";
   }
   void Sweep(CrashCase crash, size_t sample = 0) {
@@ -65,6 +74,14 @@ class LaneCrashTest : public ::testing::Test {
     const CrashReport report = RunCrashSweep(crash, options);
     EXPECT_TRUE(report.Clean()) << report.Summary();
   }
+  // Not in its first sleep, the nap, but in the next one, as the sentry or beside it.
+  void WakeFromSecondSleep() {
+    if (++sleeps_ >= 2) WakeAll(*word_);
+  }
+  // Not by Wait(): it would bury, too, and look by itself after a while.
+  void SleepUntilWoken() {
+    while (word_->load() == 0) FutexWait(*word_, 0, nullptr);
+  }
   void SleepUntilChanged() {
     while (word_->load() == 0) Wait(*word_, 0);
   }
@@ -73,6 +90,7 @@ class LaneCrashTest : public ::testing::Test {
   LaneTable& lanes_;
   const SharedWord word_;
   int sleepers_ = 0;
+  int sleeps_ = 0;  // of the victim, seen so far
 };
 using WaitCrashTest = LaneCrashTest;
 using SentryCrashTest = LaneCrashTest;
@@ -87,15 +105,11 @@ TEST_F(LaneCrashTest, TheBirthOfALaneLeavesNothing) {
 TEST_F(LaneCrashTest, TheEndOfAThreadLeavesNothing) {
   CrashCase crash;
   crash.name = "end of a thread";
-  // As at the thread's end: by itself, since the sweep follows one thread.
-  crash.operation = [this] {
-    Lane* lane = LaneForNotes();
-    lane->sleeps_on.store(0);
-    lane->process.store(0);
-    static_cast<void>(lane->alive.Unlock());
-    LaneTable::ForgetInChild();
+  crash.prepare = [] { LaneForNotes(); };
+  // By itself, since the sweep follows one thread.
+  crash.operation = [] {
+    LaneTestPeer::EndThread();
     LaneForNotes();
-    static_cast<void>(lanes_);
   };
   Sweep(crash);
 }
@@ -104,16 +118,21 @@ TEST_F(LaneCrashTest, TheBurialOfALaneMayBeInterrupted) {
   CrashCase crash;
   crash.name = "burial of a lane";
   sleepers_ = 1;
-  // Who dies has taken a wake along, which is for the sleeper.
+  // Who is dead has taken a wake along, which is for the sleeper.
   crash.prepare = [this] {
     const pid_t pid = ForkMortal([this] {
       const SleepsOn note(LaneForNotes(), *word_);
-      word_->store(1);
       raise(SIGKILL);
     });
-    KillAndReap(pid);
+    // Not killed from here: it would be before it has begun.
+    siginfo_t end;
+    waitid(P_PID, static_cast<id_t>(pid), &end, WEXITED);
   };
-  crash.operation = [this] { domain_.BuryTheDead(Evidence::kQuick); };
+  crash.operation = [this] {
+    word_->store(1);
+    domain_.BuryTheDead(Evidence::kQuick);
+  };
+  crash.sleeper = [this] { SleepUntilWoken(); };
   Sweep(crash);
 }
 
@@ -127,7 +146,7 @@ TEST_F(WaitCrashTest, WhoIsOwedAWakeGetsIt) {
     static_cast<void>(this);
   };
   crash.operation = [this] { WakeAll(*word_); };
-  crash.sleeper = [this] { SleepUntilChanged(); };
+  crash.sleeper = [this] { SleepUntilWoken(); };
   Sweep(crash);
 }
 
@@ -137,8 +156,24 @@ TEST_F(WaitCrashTest, AWaitMayBeKilledAnywhere) {
   sleepers_ = 1;
   crash.operation = [this] { SleepUntilChanged(); };
   crash.sleeper = [this] { SleepUntilChanged(); };
-  crash.unblock = [this] { WakeAll(*word_); };
+  crash.unblock = [this] { WakeFromSecondSleep(); };
   Sweep(crash, 100);
+}
+
+TEST_F(WaitCrashTest, AWokenSleeperThatDiesPassesItOn) {
+  // Two sleep; one is woken, and is killed before it acts: the other is woken by its burial.
+  CrashCase crash;
+  crash.name = "wake of one of two";
+  sleepers_ = 1;
+  crash.operation = [this] {
+    const SleepsOn note(LaneForNotes(), *word_);
+    SleepUntilChanged();
+    FutexWake(*word_, 1);  // what it has to do with the wake
+  };
+  crash.sleeper = [this] { SleepUntilWoken(); };
+  crash.sleeper_queues_behind = true;
+  crash.unblock = [this] { ChangeAndWake(*word_, 1, [this] { word_->store(1); }); };
+  Sweep(crash, 60);
 }
 
 TEST_F(SentryCrashTest, ADutyIsHandedOn) {
@@ -157,7 +192,9 @@ TEST_F(SentryCrashTest, ADutyIsHandedOn) {
     while (Wait(*SharedWord(0), 0, {.deaths = deaths.get()}) != WaitResult::kDeath) {
     }
   };
-  crash.unblock = [this] { WakeAll(*word_); };
+  // So the victim is the first to have the duty.
+  crash.sleeper_queues_behind = true;
+  crash.unblock = [this] { WakeFromSecondSleep(); };
   Sweep(crash, 60);
 }
 
