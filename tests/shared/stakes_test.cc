@@ -2,9 +2,13 @@
 // their own.
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <barrier>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -20,6 +24,7 @@
 #include "shared/inspect.h"
 #include "shared/internal/limbo.h"
 #include "shared/internal/object.h"
+#include "shared/internal/process_table.h"
 #include "shared/owner.h"
 #include "shared/raw_array.h"
 #include "shared/raw_value.h"
@@ -31,6 +36,7 @@
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/look.h"
 #include "tests/support/settings.h"
 
 namespace mp {
@@ -449,6 +455,177 @@ TEST_F(StakesTest, AHandleCopiedFromAnInheritedOneIsInheritedToo) {
   value.reset();
   const Value other(-1);
   EXPECT_EQ(child.Finish(), 0);
+}
+
+// Of a container outside of the domain, with its memory in it, a fork copies the container only.
+TEST_F(StakesTest, AChildThatEndsItsCopyOfAContainerLeavesItsParentsHandles) {
+  std::optional<Values> values(std::in_place);
+  values->emplace_back(7);
+  Child child([&] { values.reset(); });
+  EXPECT_EQ(child.Finish(), 0);
+  Settle();
+  EXPECT_EQ(*values->front(), 7);
+  EXPECT_EQ(Check(), absl::OkStatus());
+}
+
+struct MayDie {
+  MayDie() = default;
+  explicit MayDie(const Value& value) {
+    held.emplace(value);
+    raise(SIGKILL);
+  }
+  std::optional<Value> held;
+};
+
+TEST_F(StakesTest, WhatAResetThatWasKilledHadPutThereGoesWithTheObject) {
+  const Value value(7);
+  const Shared<MayDie> holder;
+  const pid_t child = ForkMortal([&] { holder.Reset(value); });
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  Settle();
+}
+
+struct Link {
+  std::optional<Shared<Link>> next;
+};
+
+// Each has the one before it.
+Shared<Link> MakeChain(int length) {
+  Shared<Link> head;
+  for (int i = 1; i < length; ++i) {
+    const Shared<Link> link;
+    link->next.emplace(head);
+    head = link;
+  }
+  return head;
+}
+
+constexpr int kLongChain = kSanitized ? 2000 : 64'000;
+
+TEST_F(StakesTest, ALongChainOfADeadProcessComesBack) {
+  Child child([](auto& step) {
+    const Shared<Link> head = MakeChain(kLongChain);
+    step("made");
+  });
+  ASSERT_TRUE(child.RunTo("made"));
+  child.Kill();
+  Settle();
+  EXPECT_EQ(Stats().in_use, before_);
+}
+
+TEST_F(StakesTest, ResetEndsALongChain) {
+  const Shared<Link> anchor;
+  anchor->next.emplace(MakeChain(kLongChain));
+  anchor.Reset();
+  EXPECT_EQ(Stats().by_type.at("Shared").count, 1u);
+}
+
+// Memory that only a child kept, which is gone now, comes back before an allocation fails.
+TEST_F(StakesTest, LimboIsLookedAtWhereMemoryIsShort) {
+  const size_t most = Stats().commit_limit / 8 * 5;
+  auto array = RawArray<char>::Create(most);
+  if (!array.ok()) GTEST_SKIP() << array.status();
+  Child child([](auto& step) { step("born"); });
+  ASSERT_TRUE(child.RunTo("born"));
+  array = absl::UnknownError("dropped");
+  child.Kill();
+  EXPECT_EQ(RawArray<char>::Create(most).status(), absl::OkStatus());
+}
+
+// While a process is stopped that holds the lock of all stakes, a thread waits for it, and
+// another forks.
+TEST_F(StakesTest, AForkDoesNotWaitForWhoIsStopped) {
+  const Mailbox mailbox;
+  Child maker([&](auto& step) {
+    mailbox->emplace(7);
+    Domain& domain = *Domain::Current();
+    domain.stakes().HoldStill(domain.processes(), [&] { step("holds"); });
+  });
+  ASSERT_TRUE(maker.RunTo("holds"));
+  std::atomic<pid_t> tid(0);
+  std::thread taker([&] {
+    tid = gettid();
+    const Value out = **mailbox;
+  });
+  while (tid == 0) std::this_thread::yield();
+  ASSERT_TRUE(testing::WaitUntilAsleepInFutex(tid));
+  const pid_t child = ForkMortal([] {});
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(maker.Finish(), 0);
+  taker.join();
+  mailbox->reset();
+}
+
+TEST_F(StakesTest, WhoOnlyDropsWhatItInheritedHasNotUsedTheHeap) {
+  auto mine = std::make_unique<Value>(7);
+  Child child([&] {
+    mine.reset();
+    Domain& domain = *Domain::Current();
+    const auto self = domain.processes().Find(domain.ThisProcess().identity());
+    EXPECT_EQ(self.flags & internal::ProcessTable::kUsedHeap, 0u);
+  });
+  EXPECT_EQ(child.Finish(), 0);
+}
+
+// The maker drops its last handle while an heir puts one into the domain.
+TEST_F(StakesTest, AnHeirBringsBackWhatItsMakerDrops) {
+  constexpr int kCount = kSanitized ? 500 : 20'000;
+  const Shared<std::vector<std::optional<Value>, Allocator<std::optional<Value>>>> mailboxes(
+      size_t{kCount});
+  std::vector<std::optional<Value>> mine(kCount);
+  for (int i = 0; i < kCount; ++i) mine[static_cast<size_t>(i)].emplace(i);
+  const Inherited<std::atomic<int>> turn(-1);
+  const Inherited<std::atomic<int>> done(-1);
+  Child heir([&] {
+    for (int i = 0; i < kCount; ++i) {
+      while (turn->load() < i) {
+      }
+      for (volatile int pause = 0; pause < i % 400; ++pause) {
+      }
+      (*mailboxes)[static_cast<size_t>(i)].emplace(*mine[static_cast<size_t>(i)]);
+      done->store(i);
+    }
+  });
+  for (int i = 0; i < kCount; ++i) {
+    turn->store(i);
+    mine[static_cast<size_t>(i)].reset();
+    while (done->load() < i) {
+    }
+    const Value other(-1);
+    ASSERT_EQ(**(*mailboxes)[static_cast<size_t>(i)], i);
+  }
+  EXPECT_EQ(heir.Finish(), 0);
+}
+
+// One thread drops the last handle that the maker has of its own; another copies one out of the
+// domain, and empties that place.
+TEST_F(StakesTest, AThreadTakesItOutWhileAnotherDropsTheLast) {
+  const Mailbox mailbox;
+  constexpr int kRounds = kSanitized ? 500 : 20'000;
+  std::optional<Value> mine;
+  std::barrier both(2);
+  std::thread other([&] {
+    for (int i = 0; i < kRounds; ++i) {
+      both.arrive_and_wait();
+      const Value out = **mailbox;
+      mailbox->reset();
+      both.arrive_and_wait();
+      const Value stranger(-1);
+      EXPECT_EQ(*out, i);
+      both.arrive_and_wait();
+    }
+  });
+  for (int i = 0; i < kRounds; ++i) {
+    mine.emplace(i);
+    mailbox->emplace(*mine);
+    both.arrive_and_wait();
+    mine.reset();
+    both.arrive_and_wait();
+    both.arrive_and_wait();
+  }
+  other.join();
 }
 
 }  // namespace
