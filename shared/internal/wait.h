@@ -73,6 +73,11 @@ Lane* LaneForNotes();
 // Until `done()` says so, or it is no longer worth it: false.
 template <typename Done>
 bool SpinUntil(const Done& done);
+// The same for what its holder takes and gives in turn, as a lock: looks rarely, since each look
+// takes the word away from the holder's processor. (With a look each pause two processes get a
+// third done of what they do so: lock_benchmark.)
+template <typename Done>
+bool SpinRarelyUntil(const Done& done);
 
 // `change` changes the word, or not; then at most `count` of its sleepers are woken.
 template <typename Change>
@@ -91,6 +96,8 @@ class Spinning {
  public:
   static constexpr int kPauses = 100;
   static constexpr int kYields = 20;
+  static constexpr int kRareLooks = 4;
+  static constexpr int kPausesBetween = 200;
 
   // Whether to spin now.
   static bool Begin();
@@ -119,6 +126,20 @@ bool SpinUntil(const Done& done) {
     } else {
       Spinning::Yield();
     }
+    if (done()) {
+      Spinning::End(true);
+      return true;
+    }
+  }
+  Spinning::End(false);
+  return false;
+}
+
+template <typename Done>
+bool SpinRarelyUntil(const Done& done) {
+  if (!Spinning::Begin()) return false;
+  for (int look = 0; look < Spinning::kRareLooks; ++look) {
+    for (int i = 0; i < Spinning::kPausesBetween; ++i) Spinning::Pause();
     if (done()) {
       Spinning::End(true);
       return true;

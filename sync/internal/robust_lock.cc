@@ -80,7 +80,7 @@ RobustMutex::Result RobustLock::LockBusy(const timespec* deadline) const {
     if (mutex.HolderTid() == 0) result = mutex.TryLock();
     return result != RobustMutex::Result::kBusy;
   };
-  if (SpinUntil(try_if_free)) return result;
+  if (SpinRarelyUntil(try_if_free)) return result;
   // Until the lock is its own and says that others may sleep, a wake that it gets is passed on
   // when it dies.
   const SleepsOn note(LaneForNotes(), mutex.word());
