@@ -15,7 +15,8 @@
 // Ordering: who gets the domain sees it made; blocks as in heap.h.
 // Death:    see heap.h; a member's death takes nothing from the others. What it alone had
 //           comes back when it is buried (shared/internal/burial.h): by its parent, when
-//           that one joins it, or when memory or slots are short.
+//           that one joins it, by one of those who wait for anything of the family, or when
+//           memory or slots are short.
 // Fork:     a child is a member from the fork on. A process forked before there is a domain
 //           makes its own: the two are separate families. execve() leaves the family.
 // Threads:  all of it from any number at once. Any may be the first; others, and forks,

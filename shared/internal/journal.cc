@@ -24,8 +24,8 @@ void Journal::Section::EnteredSlow(RobustMutex::Result result) {
     }
     case RobustMutex::Result::kHeldByCaller:
       Fatal(
-          "heap: entered again by a thread that is inside it; a signal handler must not allocate "
-          "or free");
+          "domain: entered again by a thread that is inside it; a signal handler must not allocate "
+          "or free in it, nor copy or drop handles");
     case RobustMutex::Result::kAcquired:
       break;
   }

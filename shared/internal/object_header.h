@@ -3,7 +3,7 @@
 // Layout
 //   field     written by        meaning
 //   state     maker             type (8 bits) and generation of this cell. Commits the
-//                               making and the dropping of the object
+//                               making of the object; its owner word commits its end
 //   maker     maker, once       id of the process that made it
 //   handles   maker's threads   handles that the maker's process has of its own
 //   name      maker, once       address of its name, ended by NUL, or 0

@@ -15,7 +15,7 @@
 // so a span that it covers can be passed by, and other pages are visited one by one. A slab
 // of cells is never given back, so none is covered by a span, ever.
 // An object is told of when its cell had the same owner, itself, and the same state before
-// and after its name was read (O1, O2 of object.h). `bytes` may be of different moments.
+// and after its name was read (O1, O2 of object_header.h). `bytes` may be of different moments.
 
 #ifndef MP_SHARED_INTERNAL_SNAPSHOT_H_
 #define MP_SHARED_INTERNAL_SNAPSHOT_H_

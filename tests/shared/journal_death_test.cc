@@ -31,7 +31,7 @@ TEST(JournalDeathTest, EnteringTwiceEndsTheProcess) {
         const Journal::Section section(journal);
         const Journal::Section again(journal);
       },
-      "mp: heap: entered again by a thread that is inside it");
+      "mp: domain: entered again by a thread that is inside it");
 }
 
 TEST(JournalDeathTest, TryingToEnterTwiceEndsTheProcess) {
@@ -42,7 +42,7 @@ TEST(JournalDeathTest, TryingToEnterTwiceEndsTheProcess) {
         const Journal::Section section(journal);
         const Journal::Section again(journal, std::try_to_lock);
       },
-      "mp: heap: entered again by a thread that is inside it");
+      "mp: domain: entered again by a thread that is inside it");
 }
 
 }  // namespace

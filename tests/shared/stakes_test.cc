@@ -286,8 +286,9 @@ TEST_F(StakesTest, HandlesInAContainerThatGrows) {
 
 TEST_F(StakesTest, ResetDropsTheHandlesToo) {
   struct Node {
+    explicit Node(const Value& value) : value(value) {}
     Value value;
-    std::vector<Value, Allocator<Value>> more;
+    Values more;
     std::optional<Lock> lock;
   };
   const Shared<Node> node(Value(1));
@@ -488,7 +489,7 @@ TEST_F(StakesTest, WhatAResetThatWasKilledHadPutThereGoesWithTheObject) {
 }
 
 struct Link {
-  std::optional<Shared<Link>> next;
+  std::vector<Shared<Link>, Allocator<Shared<Link>>> next;  // one, or none
 };
 
 // Each has the one before it.
@@ -496,7 +497,7 @@ Shared<Link> MakeChain(int length) {
   Shared<Link> head;
   for (int i = 1; i < length; ++i) {
     const Shared<Link> link;
-    link->next.emplace(head);
+    link->next.push_back(head);
     head = link;
   }
   return head;
@@ -517,7 +518,7 @@ TEST_F(StakesTest, ALongChainOfADeadProcessComesBack) {
 
 TEST_F(StakesTest, ResetEndsALongChain) {
   const Shared<Link> anchor;
-  anchor->next.emplace(MakeChain(kLongChain));
+  anchor->next.push_back(MakeChain(kLongChain));
   anchor.Reset();
   EXPECT_EQ(Stats().by_type.at("Shared").count, 1u);
 }
