@@ -188,7 +188,7 @@ TEST_F(SentryCrashTest, ADutyIsHandedOn) {
     *deaths = Deaths();
   };
   crash.operation = [this] { SleepUntilChanged(); };
-  crash.sleeper = [this, &deaths] {
+  crash.sleeper = [&deaths] {
     while (Wait(*SharedWord(0), 0, {.deaths = deaths.get()}) != WaitResult::kDeath) {
     }
   };
