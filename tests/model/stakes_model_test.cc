@@ -168,6 +168,15 @@ class Scene {
   bool ChildIsGone() const { return forked_ != 0 && model_.Ended(child_); }
   bool Forked() const { return forked_ != 0; }
   ProcessId child_id() const { return child_id_; }
+  // Who is LIVE from the beginning as a child of `parent`, and has what that has of its own.
+  void MakeHeir(ActorId child, ActorId parent) {
+    model_.As(child, [this, child, parent] {
+      ids_[child] = *table_.ClaimForChild(ids_[parent]);
+      model_.Require(table_.BecomeLive(ids_[child]), "a new slot was taken away");
+    });
+    child_ = child;
+    child_has_ = forked_ = 1;
+  }
 
   // The stand-in of the heap --------------------------------------------------------
 
@@ -197,7 +206,10 @@ class Scene {
   void FreeOwnedBy(Owner owner) {
     for (uint64_t i = 0; i < block_count_; ++i) {
       if (blocks_[i].owner.load() != owner.word()) continue;
-      if (blocks_[i].cell != 0) FreeOwnedBy(Owner::Object(blocks_[i].address));
+      if (blocks_[i].cell != 0) {
+        RequireEnded(*static_cast<ObjectHeader*>(blocks_[i].address));
+        FreeOwnedBy(Owner::Object(blocks_[i].address));
+      }
       uint64_t was = owner.word();
       // It was this one's alone, so nobody else has done it.
       model_.Require(blocks_[i].owner.compare_exchange_strong(was, 0), "a block is freed twice");
@@ -294,6 +306,17 @@ class Scene {
     block.size = size;
     block.cell = cell;
     block.owner.store(owner.word());
+  }
+  // Whose cell is freed by a burial.
+  void RequireEnded(const ObjectHeader& object) {
+    const uint64_t ended = model_.Look("free an object", [this, &object] {
+      const ProcessId keeper = object.keeper.load();
+      for (ActorId actor = 0; actor < model_.Actors(); ++actor) {
+        if (keeper != 0 && ids_[actor] == keeper && !model_.Ended(actor)) return uint64_t{0};
+      }
+      return object.stakes.load() & Stakes::kLimbo;
+    });
+    model_.Require(ended != 0, "what is freed has a stake, or a keeper");
   }
   Block* BlockAt(const void* address) {
     for (uint64_t i = 0; i < block_count_; ++i) {
@@ -703,6 +726,42 @@ TEST(StakesModelTest, TheKeepersBurialAgainstTheHeirs) {
                 });
               });
   EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// An heir places a handle and dies while the keeper is buried; its burial drops it, or somebody
+// else has done so, and is the keeper then.
+TEST(StakesModelTest, AnHeirAgainstTheKeepersBurial) {
+  for (const bool by_burial : {false, true}) {
+    const Report report = Explore(
+        {.name = by_burial ? "stakes: an heir against a burial, and its own"
+                           : "stakes: an heir against a burial, and another keeper",
+         .kills = 0,
+         .preemptions = Preemptions(3, 4)},
+        [by_burial](Model& model) {
+          Scene& scene = MakeScene(model);
+          const ActorId keeper = scene.Process("keeper", [](ProcessId) {});
+          scene.SetFlags(keeper, {ProcessTable::kUsedHeap});
+          scene.MakeObject(0, scene.IdOf(keeper), 1);
+          const ActorId heir = scene.Process(
+              "heir", [&scene](ProcessId) { scene.Place(3, 0); }, keeper);
+          scene.MakeHeir(heir, keeper);
+          scene.Process("undertaker", [&scene, keeper](ProcessId self) {
+            (void)scene.By(self).Bury(scene.IdOf(keeper));
+          });
+          const ActorId other =
+              scene.Process("other", [&model, &scene, heir, by_burial](ProcessId self) {
+                model.Await("wait for the heir", [&model, heir] { return model.Ended(heir); });
+                if (!by_burial) scene.Drop(3, self);
+                (void)scene.By(self).Bury(scene.IdOf(heir));
+              });
+          const ActorId holder = by_burial ? heir : other;
+          scene.SetFlags(holder, {ProcessTable::kUsedHeap, ProcessTable::kHasHandles});
+          scene.MakeBlock(3, scene.IdOf(holder));
+          model.Always([&scene] { return scene.HeirsHave(0); });
+          model.Check([&scene] { return scene.NothingIsLeft(); });
+        });
+    EXPECT_TRUE(report.Clean()) << report.Summary();
+  }
 }
 
 // An object in limbo without a keeper, and its last heir dies, who has used no heap, like who
