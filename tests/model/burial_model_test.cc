@@ -224,7 +224,7 @@ int Preemptions(int usual, int under_stress) {
 // Somebody looks for the dead while a process forks, its child begins, and any of them dies.
 TEST(BurialModelTest, AForkAgainstABurial) {
   const Report report = Explore(
-      {.name = "burial: a fork", .kills = 2, .preemptions = Preemptions(2, -1)}, [](Model& model) {
+      {.name = "burial: a fork", .kills = 2, .preemptions = Preemptions(2, 4)}, [](Model& model) {
         Family& family = MakeFamily(model);
         family.Process("parent", [&family](ProcessId self) { family.Fork(self); });
         family.Process("undertaker", [&family](ProcessId self) {
@@ -271,7 +271,7 @@ TEST(BurialModelTest, AForkAgainstTwoWhoJoin) {
   const Report report = Explore(
       {.name = "burial: a fork and two who join",
        .kills = Stress() ? 2 : 1,
-       .preemptions = Preemptions(3, -1)},
+       .preemptions = Preemptions(3, 4)},
       [](Model& model) {
         Family& family = MakeFamily(model);
         const ActorId parent =

@@ -399,21 +399,24 @@ void CheckStakes(Model& model, Scene& scene, bool once) {
 // Handles ------------------------------------------------------------------------------
 
 TEST(StakesModelTest, PlacingAgainstDropping) {
-  const Report report = Explore({.name = "stakes: place and drop", .kills = 2}, [](Model& model) {
-    Scene& scene = MakeScene(model);
-    const ActorId one = scene.Process("one", [&scene](ProcessId self) {
-      scene.Place(2, 0, 1);
-      scene.Drop(0, self);
-      scene.Drop(2, self);
-    });
-    scene.Process("two", [&scene](ProcessId self) { scene.Drop(1, self); });
-    if (Stress()) scene.Process("three", [&scene](ProcessId self) { scene.Drop(3, self); });
-    scene.MakeObject(0, scene.IdOf(one), 0);
-    scene.MakeObject(1, scene.IdOf(one), 1);
-    for (const int word : {0, 1}) scene.PlaceAtFirst(word, 0);
-    if (Stress()) scene.PlaceAtFirst(3, 0);
-    CheckStakes(model, scene, true);
-  });
+  const Report report =
+      Explore({.name = "stakes: place and drop", .kills = 2, .preemptions = Stress() ? 3 : -1},
+              [](Model& model) {
+                Scene& scene = MakeScene(model);
+                const ActorId one = scene.Process("one", [&scene](ProcessId self) {
+                  scene.Place(2, 0, 1);
+                  scene.Drop(0, self);
+                  scene.Drop(2, self);
+                });
+                scene.Process("two", [&scene](ProcessId self) { scene.Drop(1, self); });
+                if (Stress())
+                  scene.Process("three", [&scene](ProcessId self) { scene.Drop(3, self); });
+                scene.MakeObject(0, scene.IdOf(one), 0);
+                scene.MakeObject(1, scene.IdOf(one), 1);
+                for (const int word : {0, 1}) scene.PlaceAtFirst(word, 0);
+                if (Stress()) scene.PlaceAtFirst(3, 0);
+                CheckStakes(model, scene, true);
+              });
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
