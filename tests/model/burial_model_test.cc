@@ -19,6 +19,7 @@
 #include "shared/heap.h"
 #include "shared/internal/burial.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/lane.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/internal/stakes.h"
@@ -43,6 +44,7 @@ namespace {
 
 using internal::DomainHeader;
 using internal::Evidence;
+using internal::LaneTable;
 using internal::ProcessId;
 using internal::ProcessTable;
 using internal::ProcessTableTestPeer;
@@ -102,7 +104,7 @@ class Family {
     table_.ChildNotForked(*id);
   }
 
-  Undertaker By(ProcessId self) { return {domain_, table_, NoHeap(), stakes_, self}; }
+  Undertaker By(ProcessId self) { return {domain_, table_, NoHeap(), stakes_, lanes_, self}; }
 
   ProcessId IdOf(ActorId actor) const { return live_[actor]; }
 
@@ -178,6 +180,7 @@ class Family {
   std::array<ProcessTable::Slot, kSlots> slots_;
   DomainHeader domain_ = {};
   Stakes stakes_;
+  LaneTable lanes_ = {};
   ProcessId last_ = 0;  // who comes when all are dead
   // What is so, whatever the table says.
   std::array<ProcessId, kMostActors> live_ = {};  // of actors that were LIVE from the beginning

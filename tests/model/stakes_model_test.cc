@@ -22,6 +22,7 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/burial.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/lane.h"
 #include "shared/internal/object_header.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
@@ -44,6 +45,7 @@ namespace {
 
 using internal::DomainHeader;
 using internal::Evidence;
+using internal::LaneTable;
 using internal::ObjectHeader;
 using internal::ObjectType;
 using internal::ProcessId;
@@ -110,6 +112,10 @@ class Scene {
   void PlaceAtFirst(int word, int object) {
     stakes_.Place(words_[word], objects_[object], nullptr, table_);
   }
+  // For the handles that another than its maker has of its own.
+  void PlaceOwnAtFirst(int word, int object) {
+    stakes_.PlaceOwn(words_[word], objects_[object], table_);
+  }
 
   // By actors -----------------------------------------------------------------------
 
@@ -118,7 +124,7 @@ class Scene {
   ObjectHeader& object(int index) { return objects_[index]; }
   Word& word(int index) { return words_[index]; }
   ProcessId IdOf(ActorId actor) const { return ids_[actor]; }
-  Undertaker By(ProcessId self) { return {domain_, table_, AsHeap(), stakes_, self}; }
+  Undertaker By(ProcessId self) { return {domain_, table_, AsHeap(), stakes_, lanes_, self}; }
 
   void Place(int word, int object, int holder = -1) {
     stakes_.Place(words_[word], objects_[object], holder < 0 ? nullptr : &objects_[holder], table_);
@@ -133,12 +139,15 @@ class Scene {
   }
   void DropOwn(int object, ProcessId self) {
     ObjectHeader& dropped = objects_[object];
+    const uint64_t state = dropped.state.load();
     if (dropped.handles.fetch_sub(1) != 1) return;
-    if (stakes_.DropMaker(dropped, self, table_)) Told(&dropped, self);
+    Told(stakes_.DropMaker(dropped, state, self, table_), self);
   }
   // The process was told that it is the keeper.
-  void Told(const ObjectHeader* ended, ProcessId self) {
-    if (ended != nullptr) ++told_[ended - objects_.data()][ProcessTable::IndexOf(self)];
+  void Told(const Stakes::Look& ended, ProcessId self) {
+    if (ended.object != nullptr) {
+      ++told_[ended.object - objects_.data()][ProcessTable::IndexOf(self)];
+    }
   }
 
   // A process that forks, as Domain's handlers of fork have it. What it has of its own its child
@@ -338,6 +347,7 @@ class Scene {
 
   Model& model_;
   mutable Stakes stakes_;
+  LaneTable lanes_ = {};
   ProcessTable table_;
   std::array<ProcessTable::Slot, kSlots> slots_;
   DomainHeader domain_ = {};
@@ -625,7 +635,7 @@ TEST(StakesModelTest, AForkAgainstTheLastDropOfAnother) {
                 scene.SetFlags(forking, {ProcessTable::kUsedHeap, ProcessTable::kHasHandles});
                 scene.SetFlags(maker, {ProcessTable::kUsedHeap, ProcessTable::kHasHandles});
                 scene.MakeObject(0, scene.IdOf(maker), 0);
-                scene.PlaceAtFirst(0, 0);
+                scene.PlaceOwnAtFirst(0, 0);
                 scene.PlaceAtFirst(1, 0);
                 scene.MakeBlock(0, scene.IdOf(forking));
                 scene.MakeBlock(1, scene.IdOf(maker));
@@ -782,7 +792,7 @@ TEST(StakesModelTest, WhatNobodyKeepsIsNotForgotten) {
         // Of one who was buried before.
         scene.MakeObject(0, scene.IdOf(dead), 0);
         scene.PlaceAtFirst(0, 0);
-        std::vector<ObjectHeader*> ended;
+        std::vector<Stakes::Look> ended;
         model.Require(scene.stakes().TryDrop(scene.word(0), {}, scene.table(), ended), "a lock");
         model.Check([&scene] { return scene.NothingIsLeft(); });
       });
