@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -129,7 +130,9 @@ class Scene {
   void Place(int word, int object, int holder = -1) {
     stakes_.Place(words_[word], objects_[object], holder < 0 ? nullptr : &objects_[holder], table_);
   }
-  void Drop(int word, ProcessId self) { Told(stakes_.Drop(words_[word], self, table_), self); }
+  Stakes::Look Drop(int word, ProcessId self) {
+    return Told(stakes_.Drop(words_[word], self, table_), self);
+  }
   void Replace(int word, int object, ProcessId self) {
     Told(stakes_.Replace(words_[word], objects_[object], nullptr, self, table_), self);
   }
@@ -137,17 +140,38 @@ class Scene {
   void CopyOwn(int object) {
     if (objects_[object].handles.fetch_add(1) == 0) stakes_.TakeMaker(objects_[object], table_);
   }
-  void DropOwn(int object, ProcessId self) {
+  Stakes::Look DropOwn(int object, ProcessId self) {
     ObjectHeader& dropped = objects_[object];
     const uint64_t state = dropped.state.load();
-    if (dropped.handles.fetch_sub(1) != 1) return;
-    Told(stakes_.DropMaker(dropped, state, self, table_), self);
+    if (dropped.handles.fetch_sub(1) != 1) return {};
+    return Told(stakes_.DropMaker(dropped, state, self, table_), self);
   }
   // The process was told that it is the keeper.
-  void Told(const Stakes::Look& ended, ProcessId self) {
+  Stakes::Look Told(const Stakes::Look& ended, ProcessId self) {
     if (ended.object != nullptr) {
       ++told_[ended.object - objects_.data()][ProcessTable::IndexOf(self)];
     }
+    return ended;
+  }
+  // A keeper, as EndOrLeave() has it. False: it has to wait.
+  bool End(const Stakes::Look& look, ProcessId self) {
+    if (look.object == nullptr) return true;
+    if (HasToWait(look, self)) return false;
+    const bool taken = stakes_.Take(look, table_, [this, &look, self] {
+      return ChangeOwner(look.object, Owner::Object(look.object), Owner::Process(self));
+    });
+    if (!taken) return true;
+    const uint64_t limbo = model_.Look(
+        "end an object", [&look] { return look.object->stakes.load() & Stakes::kLimbo; });
+    model_.Require(limbo != 0, "what its keeper ends has a stake");
+    model_.Require(ChangeOwner(look.object, Owner::Process(self), Owner()),
+                   "what its keeper ends is another's");
+    return true;
+  }
+
+  // What a keeper that had to wait asks first, as EndObjectsInLimbo() has it.
+  static bool IsStill(const Stakes::Look& look) {
+    return look.object->state.load() == look.state && look.object->stakes.load() == look.stakes;
   }
 
   // A process that forks, as Domain's handlers of fork have it. What it has of its own its child
@@ -307,6 +331,28 @@ class Scene {
   static Heap& AsHeap() {
     alignas(Heap) static unsigned char place[sizeof(Heap)];
     return *reinterpret_cast<Heap*>(place);
+  }
+
+  // As Domain::AnyInherited() has it.
+  bool HasToWait(const Stakes::Look& look, ProcessId self) {
+    const ProcessTable::Legacy legacy = Stakes::LegacyOf(look);
+    if (!legacy.spread && legacy.made == legacy.dropped) return false;
+    if (table_.MayBeUnknown(legacy.made)) return true;
+    std::optional<std::vector<ProcessTable::Entry>> family;
+    for (int tries = 0; tries < 3 && !family.has_value(); ++tries) family = table_.Family();
+    if (!family.has_value()) return true;
+    for (const ProcessTable::Entry& process : *family) {
+      if (process.kind == ProcessTable::Kind::kDead || process.id == legacy.maker ||
+          !ProcessTable::MayHaveInherited(*family, process, legacy)) {
+        continue;
+      }
+      if (process.kind != ProcessTable::Kind::kLive || process.id == self ||
+          !IsDead(process.pid, process.started, domain_, Evidence::kQuick)) {
+        return true;
+      }
+      (void)By(self).Bury(process.id);
+    }
+    return false;
   }
 
   void AddBlock(void* address, size_t size, bool cell, Owner owner) {
@@ -772,6 +818,44 @@ TEST(StakesModelTest, AnHeirAgainstTheKeepersBurial) {
           scene.MakeBlock(3, scene.IdOf(holder));
           model.Always([&scene] { return scene.HeirsHave(0); });
           model.Check([&scene] { return scene.NothingIsLeft(); });
+        });
+    EXPECT_TRUE(report.Clean()) << report.Summary();
+  }
+}
+
+// The keeper is about to end what an heir brings back to life: by a handle in a block of
+// another's, who has it when the heir is gone, or drops it, and is the keeper then.
+TEST(StakesModelTest, AKeeperAgainstAnHeir) {
+  for (const bool drops : {false, true}) {
+    const Report report = Explore(
+        {.name = drops ? "stakes: two keepers and an heir" : "stakes: a keeper and an heir",
+         .kills = 1,
+         .preemptions = Preemptions(2, 3)},
+        [drops](Model& model) {
+          Scene& scene = MakeScene(model);
+          constexpr ActorId kHeir = 1;
+          const ActorId keeper = scene.Process("keeper", [&model, &scene](ProcessId self) {
+            const Stakes::Look look = scene.DropOwn(0, self);
+            if (scene.End(look, self)) return;
+            model.Await("wait for the heir", [&model] { return model.Ended(kHeir); });
+            if (Scene::IsStill(look)) (void)scene.End(look, self);
+          });
+          scene.SetFlags(keeper, {ProcessTable::kUsedHeap});
+          scene.MakeObject(0, scene.IdOf(keeper), 1);
+          const ActorId heir = scene.Process(
+              "heir", [&scene](ProcessId) { scene.Place(3, 0); }, keeper);
+          scene.MakeHeir(heir, keeper);
+          const ActorId other = scene.Process("other", [&model, &scene, drops](ProcessId self) {
+            model.Await("wait for the heir", [&model] { return model.Ended(kHeir); });
+            if (drops) (void)scene.End(scene.Drop(3, self), self);
+          });
+          scene.SetFlags(other, {ProcessTable::kUsedHeap, ProcessTable::kHasHandles});
+          scene.MakeBlock(3, scene.IdOf(other));
+          model.Always([&scene] { return scene.HeirsHave(0); });
+          model.Check([&scene] {
+            std::string broken = scene.Invariants();
+            return broken.empty() ? scene.NothingIsLeft() : broken;
+          });
         });
     EXPECT_TRUE(report.Clean()) << report.Summary();
   }
