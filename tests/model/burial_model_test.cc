@@ -17,11 +17,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "shared/heap.h"
-#include "shared/internal/atomic.h"
 #include "shared/internal/burial.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/lane.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
+#include "shared/internal/stakes.h"
 #include "shared/owner.h"
 #include "tests/model/explore.h"
 #include "tests/support/settings.h"
@@ -43,11 +44,12 @@ namespace {
 
 using internal::DomainHeader;
 using internal::Evidence;
+using internal::LaneTable;
 using internal::ProcessId;
 using internal::ProcessTable;
 using internal::ProcessTableTestPeer;
+using internal::Stakes;
 using internal::Undertaker;
-using internal::Word;
 using mp::testing::Stress;
 using Kind = ProcessTable::Kind;
 
@@ -64,6 +66,7 @@ class Family {
   explicit Family(Model& model) : model_(model) {
     table_.Format(&slots_, kSlots);
     ProcessTableTestPeer::CommitAll(table_);
+    stakes_.Format();
     last_ = *table_.ClaimForSelf(false);
     model.Always([this] { return Broken(); });
     model.Check([this] { return AtTheEnd(); });
@@ -101,7 +104,7 @@ class Family {
     table_.ChildNotForked(*id);
   }
 
-  Undertaker By(ProcessId self) { return {domain_, table_, NoHeap(), limbo_, self}; }
+  Undertaker By(ProcessId self) { return {domain_, table_, NoHeap(), stakes_, lanes_, self}; }
 
   ProcessId IdOf(ActorId actor) const { return live_[actor]; }
 
@@ -176,7 +179,8 @@ class Family {
   ProcessTable table_;
   std::array<ProcessTable::Slot, kSlots> slots_;
   DomainHeader domain_ = {};
-  Word limbo_;
+  Stakes stakes_;
+  LaneTable lanes_ = {};
   ProcessId last_ = 0;  // who comes when all are dead
   // What is so, whatever the table says.
   std::array<ProcessId, kMostActors> live_ = {};  // of actors that were LIVE from the beginning
@@ -206,8 +210,7 @@ bool Heap::FreeOwnedByUntil(const timespec*, Owner owner, absl::Span<const void*
 bool Heap::ForEachBlockUntil(const timespec*, absl::FunctionRef<void(const Block&)>) {
   return true;
 }
-bool Heap::FreeUntil(const timespec*, void*, Owner) { return true; }
-void Heap::SetOwner(void*, Owner) {}
+Heap::Block Heap::Find(const void*) const { return {}; }
 bool Heap::ChangeOwner(void*, Owner, Owner) { return false; }
 
 }  // namespace mp
@@ -224,7 +227,7 @@ int Preemptions(int usual, int under_stress) {
 // Somebody looks for the dead while a process forks, its child begins, and any of them dies.
 TEST(BurialModelTest, AForkAgainstABurial) {
   const Report report = Explore(
-      {.name = "burial: a fork", .kills = 2, .preemptions = Preemptions(2, -1)}, [](Model& model) {
+      {.name = "burial: a fork", .kills = 2, .preemptions = Preemptions(2, 4)}, [](Model& model) {
         Family& family = MakeFamily(model);
         family.Process("parent", [&family](ProcessId self) { family.Fork(self); });
         family.Process("undertaker", [&family](ProcessId self) {
@@ -271,7 +274,7 @@ TEST(BurialModelTest, AForkAgainstTwoWhoJoin) {
   const Report report = Explore(
       {.name = "burial: a fork and two who join",
        .kills = Stress() ? 2 : 1,
-       .preemptions = Preemptions(3, -1)},
+       .preemptions = Preemptions(3, 4)},
       [](Model& model) {
         Family& family = MakeFamily(model);
         const ActorId parent =

@@ -11,6 +11,8 @@
 #include "absl/functional/function_ref.h"
 #include "shared/internal/domain_file.h"
 #include "shared/internal/fatal.h"
+#include "shared/internal/lane.h"
+#include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "tests/model/explore.h"
 #include "tests/model/step.h"
@@ -37,6 +39,10 @@ pid_t __wrap_getpid() {  // NOLINT
 namespace mp::internal {
 
 void Fatal(std::string_view message) { model::Fail("ends the process: " + std::string(message)); }
+
+// No actor sleeps, or owes a wake to one that does.
+void LaneTable::BuryLanesOf(ProcessId) {}
+void LaneTable::TellDeath() {}
 
 // Every actor maps the domain as long as it runs.
 bool IsDead(pid_t pid, uint64_t, const DomainHeader&, Evidence) {
