@@ -145,13 +145,15 @@ void Sentry::LookAtProcesses() {
   const ProcessTable& processes = domain_.processes();
   const int64_t boot_now = Milliseconds(CLOCK_BOOTTIME);
   bool has_unborn = false;
-  bool has_tried = false;
+  ProcessId first_dead = 0;
+  ProcessId next_dead = 0;  // after the one that was tried last
   for (auto entry = processes.Next(0); entry.kind != Kind::kFree;
        entry = processes.Next(entry.id)) {
     if (entry.id == self_ || ProcessTable::IndexOf(entry.id) >= watched_.size()) continue;
-    if (entry.kind == Kind::kDead && !has_tried) {
-      has_tried = true;
-      domain_.Bury(entry.id);
+    if (entry.kind == Kind::kDead) {
+      if (first_dead == 0) first_dead = entry.id;
+      const bool after = ProcessTable::IndexOf(entry.id) > ProcessTable::IndexOf(last_dead_);
+      if (next_dead == 0 && after) next_dead = entry.id;
     }
     if (entry.kind == Kind::kLive && !watched_[ProcessTable::IndexOf(entry.id)] &&
         IsDead(entry.pid, entry.started, domain_.header(), Evidence::kQuick)) {
@@ -160,6 +162,11 @@ void Sentry::LookAtProcesses() {
     has_unborn =
         has_unborn || (entry.kind == Kind::kForked &&
                        boot_now - static_cast<int64_t>(entry.claimed / 1'000'000) > kEachSecond);
+  }
+  // One a look, in turn: what a stopped undertaker has begun is not to keep the others waiting.
+  if (first_dead != 0) {
+    last_dead_ = next_dead != 0 ? next_dead : first_dead;
+    domain_.Bury(last_dead_);
   }
   if (!has_unborn) {
     unborn_delay_ = kEachSecond;

@@ -81,6 +81,7 @@ class Sentry {
   Domain& domain_;
   const ProcessId self_;
   std::vector<Suspect> suspects_;
+  ProcessId last_dead_ = 0;      // whose burial was tried last
   int64_t unborn_next_ = 0;      // when to look for the unborn
   int64_t unborn_delay_ = 1000;  // after that
 
