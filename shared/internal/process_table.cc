@@ -172,6 +172,7 @@ void ProcessTable::ChildForked(ProcessId id) {
 }
 
 void ProcessTable::ChildNotForked(ProcessId id) {
+  ForgetClaim(id, Kind::kBorn);
   // Before: a slot of this process's, whose burial takes it for that of a child, which nobody is.
   // After:  the slot is FREE.
   // Test:   ProcessTableCrashTest.AForkThatFailsLeavesNothing
@@ -230,7 +231,16 @@ bool ProcessTable::BeginBurial(ProcessId id, ProcessId self) {
       state, State(Kind::kDead, IndexOf(self), GenerationOf(id)), std::memory_order_acq_rel);
 }
 
+// Before a slot is FREE: so that of its next process nothing is known before it is written.
+void ProcessTable::ForgetClaim(ProcessId id, Kind kind) {
+  uint64_t state;
+  if (Load(id, state) && KindOf(state) == kind) {
+    slots_[IndexOf(id)].claimed.store(0, std::memory_order_release);
+  }
+}
+
 void ProcessTable::EndBurial(ProcessId id) {
+  ForgetClaim(id, Kind::kDead);
   // Before: everything of the dead process is gone, but not its slot.
   // After:  nothing is left of it.
   // Test:   ProcessTableCrashTest.AnUndertakerMayDieToo
@@ -250,13 +260,16 @@ void ProcessTable::ReleaseActed(ProcessId id) {
     uint64_t state = slots_[index].state.load(std::memory_order_acquire);
     while (KindOf(state) != Kind::kFree && ActorOf(state) == IndexOf(id)) {
       // A child that it was about to fork, or has forked, nobody can tell any more: the
-      // same as one that is forked and has not yet run.
-      const Kind kind = KindOf(state) == Kind::kBorn ? Kind::kForked : KindOf(state);
+      // same as one that is forked and has not yet run. But it forks after it has written when.
+      const bool born = KindOf(state) == Kind::kBorn;
+      const bool none = born && slots_[index].claimed.load(std::memory_order_acquire) == 0;
+      const Kind kind = none ? Kind::kFree : born ? Kind::kForked : KindOf(state);
       // Before: the dead process's to act on; the next undertaker does the same.
       // After:  nobody's, so anybody's.
       // Test:   ProcessTableCrashTest.WhatTheDeadHadBegunSurvivesTheUndertaker
-      if (slots_[index].state.compare_exchange_weak(state, State(kind, 0, Generation(state)),
-                                                    std::memory_order_acq_rel)) {
+      if (slots_[index].state.compare_exchange_weak(
+              state, State(kind, 0, Generation(state) + (none ? 1 : 0)),
+              std::memory_order_acq_rel)) {
         break;
       }
     }

@@ -16,7 +16,8 @@
 //                                   The actor is a slot: of BORN and FORKED the parent,
 //                                   of DEAD who buries it; 0: none. Commits every step
 //   process    the child            pid (bits 0-31), flags (32-)
-//   claimed    parent, at BORN      CLOCK_BOOTTIME, nanoseconds: not after the child's start
+//   claimed    parent, at BORN      CLOCK_BOOTTIME, nanoseconds: not after the child's start;
+//                                   0 before that
 //   started    the child            the same, when it took the slot: not before its start, and
 //                                   before that of any process that gets its pid later
 //   parent     parent, at BORN      id of the parent; 0: none
@@ -221,6 +222,7 @@ class ProcessTable {
   // The state of the slot of `id`, unless that is another's by now.
   bool Load(ProcessId id, uint64_t& state) const;
   bool Change(ProcessId id, Kind from, Kind to, uint32_t actor);
+  void ForgetClaim(ProcessId id, Kind kind);
 
   Slot* slots_;          // constant
   uint64_t slot_count_;  // constant
