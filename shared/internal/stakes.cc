@@ -122,8 +122,8 @@ Stakes::Look Stakes::Replace(Word& place, ObjectHeader& to, ObjectHeader* holder
 Stakes::Look Stakes::Drop(Word& place, ProcessId self, const ProcessTable& processes) {
   Look ended;
   ObjectHeader* from = ObjectAt(place);
-  if (from != nullptr)
-    (void)Change(nullptr, place, from, nullptr, 0, nullptr, self, processes, ended);
+  if (from == nullptr) return ended;
+  (void)Change(nullptr, place, from, nullptr, 0, nullptr, self, processes, ended);
   return ended;
 }
 
