@@ -126,7 +126,7 @@ class Explorer {
     friend bool operator==(const Choice&, const Choice&) = default;
   };
   struct Node {
-    std::array<Choice, 3 * kMostActors> choices;
+    std::array<Choice, size_t{3} * kMostActors> choices;
     int count = 0;
     int next = 0;
     void Add(Kind kind, int actor) { choices[count++] = {kind, static_cast<uint8_t>(actor)}; }
