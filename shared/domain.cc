@@ -27,6 +27,7 @@
 #include "shared/internal/fatal.h"
 #include "shared/internal/held_locks.h"
 #include "shared/internal/memory_limit.h"
+#include "shared/internal/thread_id.h"
 
 namespace mp {
 
@@ -368,6 +369,7 @@ struct DomainForkHandlers {
     Heap::ForgetThreadArenaInChild();
     internal::LaneTable::ForgetInChild();
     internal::HeldLocks::ForgetInChild();
+    internal::ThreadId::ForgetInChild();
     errno = errno_before_fork;
     making.unlock();
   }

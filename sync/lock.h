@@ -97,6 +97,8 @@ class ABSL_LOCKABLE Lock {
   }
 
  private:
+  friend class internal::RobustLock;
+
   explicit Lock(internal::RobustLock lock) : lock_(std::move(lock)) {}
 
   internal::RobustLock lock_;

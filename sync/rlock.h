@@ -81,6 +81,8 @@ class RLock {
   }
 
  private:
+  friend class internal::RobustLock;
+
   explicit RLock(internal::RobustLock lock) : lock_(std::move(lock)) {}
 
   internal::RobustLock lock_;

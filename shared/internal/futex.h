@@ -24,6 +24,9 @@ namespace mp::internal {
 
 using FutexWord = Atomic<uint32_t>;
 
+// The low 32 bits of a word, to sleep on.
+inline FutexWord& LowHalf(Word& word) { return reinterpret_cast<FutexWord&>(word); }
+
 enum class FutexResult {
   kWoken,
   kChanged,  // the word, or one of them, was not what was expected

@@ -5,6 +5,7 @@
 
 #include <sys/single_threaded.h>
 
+#include <concepts>
 #include <cstdint>
 
 #include "shared/domain.h"
@@ -55,15 +56,11 @@ class Handle {
   // Takes over the one handle that a new cell counts.
   explicit Handle(State* state) { MakeHandle(word_, state); }
 
-  Handle(const Handle& other) noexcept {
-    State* state = other.get();
-    const uint64_t word = other.word_.load(std::memory_order_relaxed);
-    if (IsMakers(&other) && !InDomain(this)) {
-      AddHandles(*state, 1);
-      word_.store(word, std::memory_order_relaxed);
-    } else {
-      CopyHandle(word_, other.word_, state);
-    }
+  Handle(const Handle& other) noexcept { CopyFrom(other); }
+  // The same object, for who knows only what it begins with: State ends it as Derived does.
+  template <std::derived_from<State> Derived>
+  requires(!std::same_as<Derived, State>) explicit Handle(const Handle<Derived>& other) noexcept {
+    CopyFrom(other);
   }
   Handle& operator=(const Handle& other) noexcept {
     if (get() == other.get()) return *this;
@@ -78,7 +75,7 @@ class Handle {
     return *this;
   }
   ~Handle() {
-    if (!IsMakers(this)) {
+    if (!IsMakers()) {
       EndOrLeave(DropHandle(word_), &End);
       return;
     }
@@ -100,13 +97,26 @@ class Handle {
   State* operator->() const { return get(); }
 
  private:
-  static bool InDomain(const Handle* handle) { return Domain::Current()->Contains(handle); }
+  template <typename Other>
+  friend class Handle;
+
+  template <typename Other>
+  void CopyFrom(const Handle<Other>& other) noexcept {
+    const uint64_t word = other.word_.load(std::memory_order_relaxed);
+    if (other.IsMakers() && !InDomain(this)) {
+      AddHandles(*other.get(), 1);
+      word_.store(word, std::memory_order_relaxed);
+    } else {
+      CopyHandle(word_, other.word_, other.get());
+    }
+  }
+
+  static bool InDomain(const void* handle) { return Domain::Current()->Contains(handle); }
   // Whether it is one of those that the maker of its object has of its own, and is here.
-  static bool IsMakers(const Handle* handle) {
+  bool IsMakers() const {
     const uint64_t self = Domain::Current()->ThisProcessIfAny();
-    return handle->word_.load(std::memory_order_relaxed) >> Stakes::kAddressBits ==
-               (self & 0xffff) &&
-           !InDomain(handle) && handle->get()->maker.load(std::memory_order_relaxed) == self;
+    return word_.load(std::memory_order_relaxed) >> Stakes::kAddressBits == (self & 0xffff) &&
+           !InDomain(this) && get()->maker.load(std::memory_order_relaxed) == self;
   }
 
   static void End(ObjectHeader* cell) {

@@ -141,8 +141,21 @@ void LaneTable::WakeAllOn(uint64_t address) const {
   FutexWake(*reinterpret_cast<const FutexWord*>(address), kWakeAll);
 }
 
-void LaneTable::WakeFor(const Lane& lane) const {
-  WakeAllOn(lane.sleeps_on.load(std::memory_order_acquire));
+void LaneTable::TellSleepersOn(uint64_t address) {
+  if (address == 0) return;
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  for (uint64_t index = 0; index < committed; ++index) {
+    Lane& lane = lanes_[index];
+    if (lane.sleeps_on.load(std::memory_order_acquire) == address) {
+      lane.told.store(1, std::memory_order_release);
+    }
+  }
+}
+
+void LaneTable::WakeFor(const Lane& lane) {
+  const uint64_t sleeps_on = lane.sleeps_on.load(std::memory_order_acquire);
+  TellSleepersOn(sleeps_on);
+  WakeAllOn(sleeps_on);
   for (const Word& debt : lane.owes) WakeAllOn(debt.load(std::memory_order_acquire));
 }
 
@@ -175,6 +188,17 @@ bool LaneTable::FreeIfGone(Lane& lane) {
   lane.process.store(0, std::memory_order_release);
   if (result == RobustMutex::Result::kOwnerDied) lane.alive.MarkConsistent();
   return lane.alive.Unlock();
+}
+
+uint64_t LaneTable::CountOn(const FutexWord& word) const {
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  uint64_t count = 0;
+  for (uint64_t index = 0; index < committed; ++index) {
+    const Lane& lane = lanes_[index];
+    count += lane.process.load(std::memory_order_acquire) != 0 && lane.Held() &&
+             lane.sleeps_on.load(std::memory_order_acquire) == reinterpret_cast<uint64_t>(&word);
+  }
+  return count;
 }
 
 void LaneTable::TellDeath() {

@@ -22,6 +22,8 @@
 //                                    about to, or was woken and has not yet acted; 0: none
 //   owes       the holder of alive   addresses of words whose sleepers it is about to wake: a
 //                                    stack, since a signal handler may interrupt; 0: none
+//   told       the holder of alive, 1: another that slept on the same word has died since this
+//              who buries            thread began to
 //   room                             zero
 //
 //   L1  Where process is not 0, `alive` was taken by a thread of it, and has not been given
@@ -64,12 +66,13 @@ namespace mp::internal {
 
 struct Lane {
   static constexpr size_t kDebts = 4;
-  static constexpr size_t kRoom = 5;
+  static constexpr size_t kRoom = 4;
 
   RobustMutex alive;
   Word process;
   Word sleeps_on;
   Word owes[kDebts];
+  Word told;
   Word room[kRoom];
 
   // Whether its thread, or one that is about to have it, lives. A hint.
@@ -100,8 +103,11 @@ class LaneTable {
   // The same for one lane of which nobody holds `alive`, whether or not the process is dead.
   // False: somebody does, or has it in hand.
   bool FreeIfGone(Lane& lane);
-  // Wakes all on what the lane says.
-  void WakeFor(const Lane& lane) const;
+  // Wakes all on what the lane says, and tells them.
+  void WakeFor(const Lane& lane);
+
+  // How many threads note that they sleep on the word.
+  uint64_t CountOn(const FutexWord& word) const;
 
   // A step of every burial, when what the dead held is the others': for who waits for a death.
   void TellDeath();
@@ -146,6 +152,7 @@ class LaneTable {
   // At the end of the calling thread.
   static void EndThread();
   void WakeAllOn(uint64_t address) const;
+  void TellSleepersOn(uint64_t address);
 
   Lane* lanes_;     // constant
   uint64_t count_;  // constant
@@ -196,6 +203,7 @@ class SleepsOn {
         before_(lane == nullptr ? 0 : lane->sleeps_on.load(std::memory_order_relaxed)),
         interrupted_(before_ == address_ ? nullptr : lane, before_) {
     if (lane_ == nullptr || before_ == address_) return;
+    lane_->told.store(0, std::memory_order_relaxed);
     // Before: it has not slept, so no wake was its.
     // After:  a wake that it gets is passed on by its death.
     // Test:   WaitCrashTest.AWokenSleeperThatDiesPassesItOn

@@ -17,8 +17,18 @@ struct LockHeader : ObjectHeader {
   bool Busy() const { return mutex.HolderTid() != 0; }
 };
 
+// Whether its cell begins with a LockHeader.
 constexpr bool IsLock(ObjectType type) {
-  return type == ObjectType::kLock || type == ObjectType::kRLock;
+  switch (type) {
+    case ObjectType::kLock:
+    case ObjectType::kRLock:
+    case ObjectType::kCondition:
+    case ObjectType::kValue:
+    case ObjectType::kArray:
+      return true;
+    default:
+      return false;
+  }
 }
 
 // For who has an object of any type.

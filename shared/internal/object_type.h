@@ -10,17 +10,32 @@
 namespace mp::internal {
 
 // kNone: free, or being made or dropped.
-enum class ObjectType : uint8_t { kNone, kLock, kRLock, kShared, kRawValue, kRawArray };
+enum class ObjectType : uint8_t {
+  kNone,
+  kLock,
+  kRLock,
+  kShared,
+  kRawValue,
+  kRawArray,
+  kEvent,
+  kCondition,
+  kValue,
+  kArray,
+  kSemaphore,
+  kBoundedSemaphore,
+};
 
-inline constexpr std::string_view kObjectTypeNames[] = {"none",   "Lock",     "RLock",
-                                                        "Shared", "RawValue", "RawArray"};
+inline constexpr std::string_view kObjectTypeNames[] = {
+    "none",  "Lock",      "RLock", "Shared", "RawValue",  "RawArray",
+    "Event", "Condition", "Value", "Array",  "Semaphore", "BoundedSemaphore",
+};
 
 // "?" for a value that is none of ours.
 constexpr std::string_view NameOf(ObjectType type) {
   const auto index = static_cast<uint8_t>(type);
   return index < std::size(kObjectTypeNames) ? kObjectTypeNames[index] : "?";
 }
-static_assert(NameOf(ObjectType::kRawArray) == "RawArray");
+static_assert(NameOf(ObjectType::kBoundedSemaphore) == "BoundedSemaphore");
 
 }  // namespace mp::internal
 

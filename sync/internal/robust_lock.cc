@@ -1,9 +1,8 @@
 #include "sync/internal/robust_lock.h"
 
-#include <sys/syscall.h>
 #include <sys/types.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <fstream>
 #include <string>
@@ -13,14 +12,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "shared/internal/fatal.h"
+#include "shared/internal/futex.h"
 #include "shared/internal/held_locks.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/wait.h"
 
 namespace mp::internal {
 namespace {
-
-pid_t ThisTid() { return static_cast<pid_t>(syscall(SYS_gettid)); }
 
 // "pid 12 (thread 13)", from a thread's id.
 std::string DescribeThread(pid_t tid) {
@@ -33,14 +31,19 @@ std::string DescribeThread(pid_t tid) {
   return absl::StrCat("thread ", tid);
 }
 
+void WakeAsNoted(uint64_t notes) {
+  const uint64_t count = notes >> LockState::kCountShift & LockState::kMostCount;
+  FutexWake(*reinterpret_cast<FutexWord*>(notes >> LockState::kWordShift),
+            count == LockState::kMostCount ? kWakeAll : static_cast<int>(count));
+}
+
 }  // namespace
 
 absl::StatusOr<LockState*> RobustLock::Make(ObjectType type, std::string_view name) {
   const absl::StatusOr<ObjectHeader*> cell = MakeCell(sizeof(LockState), alignof(LockState), name);
   if (!cell.ok()) return cell.status();
   auto* state = static_cast<LockState*>(*cell);
-  state->mutex.Init(/*recursive=*/type == ObjectType::kRLock);
-  state->owner_died.store(0, std::memory_order_relaxed);
+  state->Init(/*recursive=*/type == ObjectType::kRLock);
   PublishCell(state, type);
   return state;
 }
@@ -54,7 +57,7 @@ LockState* RobustLock::MakeOrDie(ObjectType type, std::string_view name) {
 absl::StatusOr<RobustLock> RobustLock::Create(ObjectType type, std::string_view name) {
   const absl::StatusOr<LockState*> state = Make(type, name);
   if (!state.ok()) return state.status();
-  return RobustLock(*state);
+  return RobustLock(Handle<LockState>(*state));
 }
 
 RobustLock::RobustLock(ObjectType type, std::string_view name) : state_(MakeOrDie(type, name)) {}
@@ -118,7 +121,7 @@ bool RobustLock::AfterLock(RobustMutex::Result result) const {
   // Before: the next one to lock gets kOwnerDied.
   // After:  every holder learns of it from owner_died(), whoever dies next.
   // Test:   LockCrashTest.NextHolderLearnsThatOwnerDied
-  state_->owner_died.store(1, std::memory_order_release);
+  state_->notes.fetch_or(LockState::kOwnerDied, std::memory_order_release);
   state_->mutex.MarkConsistent();
   CountAcquired();
   return true;
@@ -127,8 +130,6 @@ bool RobustLock::AfterLock(RobustMutex::Result result) const {
 bool RobustLock::AfterTryLock(RobustMutex::Result result) const {
   return result != RobustMutex::Result::kHeldByCaller && AfterLock(result);
 }
-
-bool RobustLock::HeldByThisThread() const { return state_->mutex.HolderTid() == ThisTid(); }
 
 void RobustLock::AssertHeld() const {
   if (!HeldByThisThread()) Misuse("asserted to be held", "acquire it first");
@@ -139,12 +140,53 @@ void RobustLock::MarkConsistent() const {
   // Before: the next holder is told of the death.
   // After:  nobody is, until a holder dies again: also of this one.
   // Test:   LockOwnerDeathTest.ADeathAfterTheRepairIsToldAnew
-  state_->owner_died.store(0, std::memory_order_release);
+  state_->notes.fetch_and(~LockState::kOwnerDied, std::memory_order_release);
+}
+
+uint32_t RobustLock::ReleaseAll() const {
+  const uint32_t levels = state_->mutex.Level();
+  for (uint32_t i = 0; i < levels; ++i) Release();
+  return levels;
+}
+
+void RobustLock::AcquireLevels(uint32_t levels) const {
+  for (uint32_t i = 0; i < levels; ++i) Acquire();
+}
+
+void RobustLock::WakeWhenReleased(FutexWord& word, int count) const {
+  constexpr uint64_t kMost = LockState::kMostCount;
+  const uint64_t notes = state_->notes.load(std::memory_order_relaxed);
+  const auto address = reinterpret_cast<uint64_t>(&word);
+  uint64_t sum = std::min(static_cast<uint64_t>(count), kMost);
+  if (notes >> LockState::kWordShift == address) {
+    sum = std::min(sum + (notes >> LockState::kCountShift & kMost), kMost);
+  } else if (notes > LockState::kOwnerDied) {
+    WakeAsNoted(notes);  // one word has room
+  }
+  // Before: the holder has changed the word; its death, which is to come, wakes its sleepers.
+  // After:  the release does.
+  // Test:   ConditionCrashTest.WhoIsNotifiedIsWoken
+  state_->notes.store(address << LockState::kWordShift | sum << LockState::kCountShift |
+                          (notes & LockState::kOwnerDied),
+                      std::memory_order_relaxed);
+}
+
+void RobustLock::ReleaseAndWake() const {
+  const bool last = state_->mutex.Level() == 1;
+  // Of a stranger, who ends in Unlock(), nothing is changed.
+  uint64_t notes = 0;
+  if (last && HeldByThisThread()) {
+    notes = state_->notes.load(std::memory_order_relaxed);
+    state_->notes.store(notes & LockState::kOwnerDied, std::memory_order_relaxed);
+  }
+  if (!state_->mutex.Unlock()) ReleasedByStranger();
+  if (last) HeldLocks::Remove();
+  if (notes != 0) WakeAsNoted(notes);
 }
 
 void RobustLock::CheckLimit() const {
   if (HeldByThisThread()) return;
-  Fatal(absl::StrCat(state_->Describe(), ": acquired by ", DescribeThread(ThisTid()),
+  Fatal(absl::StrCat(state_->Describe(), ": acquired by ", DescribeThread(ThreadId::OfThisThread()),
                      ", which holds ", HeldLocks::kMost,
                      " locks already; of more the kernel would not give all to others when it "
                      "dies; let fewer locks guard the data"));
@@ -154,13 +196,15 @@ void RobustLock::ReleasedByStranger() const {
   Misuse("released", "to release what another thread or process acquired use Semaphore(1)");
 }
 
-void RobustLock::Misuse(std::string_view what, std::string_view instead) const {
+void RobustLock::Misuse(const ObjectHeader& object, std::string_view what,
+                        std::string_view instead) const {
   const pid_t holder = state_->mutex.HolderTid();
-  Fatal(absl::StrCat(state_->Describe(), ": ", what, " by ", DescribeThread(ThisTid()), ", but ",
-                     holder == 0           ? "nobody holds it"
-                     : holder == ThisTid() ? "it is the holder already"
+  Fatal(absl::StrCat(
+      object.Describe(), ": ", what, " by ", DescribeThread(ThreadId::OfThisThread()), ", but ",
+      holder == 0                          ? "nobody holds it"
+      : holder == ThreadId::OfThisThread() ? "it is the holder already"
                                            : absl::StrCat(DescribeThread(holder), " holds it"),
-                     "; ", instead));
+      "; ", instead));
 }
 
 }  // namespace mp::internal

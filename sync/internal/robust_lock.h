@@ -1,12 +1,17 @@
 // RobustLock: what Lock and RLock have in common: a robust mutex in a cell, with the
-// word that tells later holders of a death until somebody has repaired the data.
+// word that tells later holders of a death until somebody has repaired the data. What carries
+// its own lock, as a Condition does, has a LockState as its base.
 //
 // Layout: LockHeader (its mutex is recursive for an RLock), then
-//   field        written by   meaning
-//   owner_died   the holder   1 from a holder's death until MarkConsistent()
+//   field   written by   meaning
+//   notes   the holder   bit 0: from a holder's death until MarkConsistent()
+//                        bits 1-: whom the holder has to wake once it has released the lock: how
+//                        many (bits 1-16, all of them set: all), on which word (17-63, its
+//                        address); 0: nobody
 //
-//   Repair after a death: who gets EOWNERDEAD sets owner_died, then makes the mutex
-//   consistent. Dying in between gives EOWNERDEAD to the next one.
+//   Repair after a death: who gets EOWNERDEAD sets bit 0, then makes the mutex consistent. Dying
+//   in between gives EOWNERDEAD to the next one. Whom the dead one had to wake is woken by its
+//   burial, and once more by the next one's release.
 
 #ifndef MP_SYNC_INTERNAL_ROBUST_LOCK_H_
 #define MP_SYNC_INTERNAL_ROBUST_LOCK_H_
@@ -14,7 +19,9 @@
 #include <time.h>
 
 #include <chrono>
+#include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -25,12 +32,22 @@
 #include "shared/internal/lock_header.h"
 #include "shared/internal/object.h"
 #include "shared/internal/robust_mutex.h"
+#include "shared/internal/thread_id.h"
 
 namespace mp::internal {
 
 struct LockState : LockHeader {
-  Word owner_died;
+  static constexpr uint64_t kOwnerDied = 1;
+  static constexpr int kCountShift = 1;
+  static constexpr int kWordShift = 17;
+  static constexpr uint64_t kMostCount = 0xffff;
 
+  Word notes;
+
+  void Init(bool recursive) {
+    mutex.Init(recursive);
+    notes.store(0, std::memory_order_relaxed);
+  }
   void FreeBlocks() {}
 };
 
@@ -40,6 +57,13 @@ class RobustLock {
   static absl::StatusOr<RobustLock> Create(ObjectType type, std::string_view name);
   // Ends the process where Create() would return a status.
   RobustLock(ObjectType type, std::string_view name);
+  // That of a Lock or an RLock.
+  template <typename L>
+  static const RobustLock& Of(const L& lock) {
+    return lock.lock_;
+  }
+  // The lock that an object of another type has in its cell.
+  explicit RobustLock(Handle<LockState> state) : state_(std::move(state)) {}
 
   void Acquire() const {
     if (HeldLocks::IsFull()) [[unlikely]]
@@ -63,15 +87,32 @@ class RobustLock {
   void Release() const {
     // Before the unlock: then it is another's.
     const bool last = state_->mutex.Level() == 1;
+    if (state_->notes.load(std::memory_order_relaxed) > LockState::kOwnerDied) [[unlikely]] {
+      return ReleaseAndWake();
+    }
     if (!state_->mutex.Unlock()) [[unlikely]]
       ReleasedByStranger();
     if (last) HeldLocks::Remove();
   }
+  // By the holder: gives back all levels of a recursive lock, and returns how many there were, for
+  // who takes them again.
+  uint32_t ReleaseAll() const;
+  void AcquireLevels(uint32_t levels) const;
+  // By the holder: at most `count` of those who sleep on `word` are woken when the lock is free:
+  // earlier they would only run into it.
+  void WakeWhenReleased(FutexWord& word, int count) const;
+
   bool Locked() const { return state_->mutex.HolderTid() != 0; }
-  bool HeldByThisThread() const;
+  bool HeldByThisThread() const { return state_->mutex.HolderTid() == ThreadId::OfThisThread(); }
   void AssertHeld() const;
-  bool owner_died() const { return state_->owner_died.load(std::memory_order_relaxed) != 0; }
+  bool owner_died() const {
+    return (state_->notes.load(std::memory_order_relaxed) & LockState::kOwnerDied) != 0;
+  }
   void MarkConsistent() const;
+  // Ends the process: `what` was done to `object` by who may not, since it does not hold the lock,
+  // or does.
+  [[noreturn]] void Misuse(const ObjectHeader& object, std::string_view what,
+                           std::string_view instead) const;
 
   template <typename Rep, typename Period>
   bool AcquireFor(const std::chrono::duration<Rep, Period>& timeout) const {
@@ -96,8 +137,11 @@ class RobustLock {
     if (state_->mutex.Level() == 1) HeldLocks::Add();
   }
   void CheckLimit() const;
+  void ReleaseAndWake() const;
   [[noreturn]] void ReleasedByStranger() const;
-  [[noreturn]] void Misuse(std::string_view what, std::string_view instead) const;
+  [[noreturn]] void Misuse(std::string_view what, std::string_view instead) const {
+    Misuse(*state_, what, instead);
+  }
 
   Handle<LockState> state_;
 };
