@@ -126,7 +126,8 @@ DomainStats Stats() {
   const HeapStats heap = domain->heap().Stats();
   stats.reserved = domain->header().size;
   stats.committed = heap.committed + heap.overhead + domain->processes().CommittedBytes() +
-                    domain->lanes().CommittedBytes() + kHeaderBytes;
+                    domain->lanes().CommittedBytes() + domain->permits().CommittedBytes() +
+                    kHeaderBytes;
   stats.commit_limit = heap.commit_limit;
   return stats;
 }

@@ -42,6 +42,7 @@ bool Undertaker::BuryUntil(const timespec& deadline, ProcessId dead, Kind was) c
   const uint32_t flags = processes.Find(dead).flags;
   if ((flags & ProcessTable::kActed) != 0) processes.ReleaseActed(dead);
   lanes.BuryLanesOf(dead);
+  permits.Bury(dead);
   lanes.TellDeath();
   if (!GiveBack(deadline, dead, flags)) {
     processes.PutOffBurial(dead);

@@ -45,6 +45,7 @@ namespace {
 using internal::DomainHeader;
 using internal::Evidence;
 using internal::LaneTable;
+using internal::PermitTable;
 using internal::ProcessId;
 using internal::ProcessTable;
 using internal::ProcessTableTestPeer;
@@ -104,7 +105,9 @@ class Family {
     table_.ChildNotForked(*id);
   }
 
-  Undertaker By(ProcessId self) { return {domain_, table_, NoHeap(), stakes_, lanes_, self}; }
+  Undertaker By(ProcessId self) {
+    return {domain_, table_, NoHeap(), stakes_, lanes_, permits_, self};
+  }
 
   ProcessId IdOf(ActorId actor) const { return live_[actor]; }
 
@@ -181,6 +184,7 @@ class Family {
   DomainHeader domain_ = {};
   Stakes stakes_;
   LaneTable lanes_ = {};
+  PermitTable permits_ = {};
   ProcessId last_ = 0;  // who comes when all are dead
   // What is so, whatever the table says.
   std::array<ProcessId, kMostActors> live_ = {};  // of actors that were LIVE from the beginning

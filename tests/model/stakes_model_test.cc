@@ -49,6 +49,7 @@ using internal::Evidence;
 using internal::LaneTable;
 using internal::ObjectHeader;
 using internal::ObjectType;
+using internal::PermitTable;
 using internal::ProcessId;
 using internal::ProcessTable;
 using internal::ProcessTableTestPeer;
@@ -125,7 +126,9 @@ class Scene {
   ObjectHeader& object(int index) { return objects_[index]; }
   Word& word(int index) { return words_[index]; }
   ProcessId IdOf(ActorId actor) const { return ids_[actor]; }
-  Undertaker By(ProcessId self) { return {domain_, table_, AsHeap(), stakes_, lanes_, self}; }
+  Undertaker By(ProcessId self) {
+    return {domain_, table_, AsHeap(), stakes_, lanes_, permits_, self};
+  }
 
   void Place(int word, int object, int holder = -1) {
     stakes_.Place(words_[word], objects_[object], holder < 0 ? nullptr : &objects_[holder], table_);
@@ -394,6 +397,7 @@ class Scene {
   Model& model_;
   mutable Stakes stakes_;
   LaneTable lanes_ = {};
+  PermitTable permits_ = {};
   ProcessTable table_;
   std::array<ProcessTable::Slot, kSlots> slots_;
   DomainHeader domain_ = {};

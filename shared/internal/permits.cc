@@ -1,0 +1,305 @@
+#include "shared/internal/permits.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+
+#include <cstdint>
+
+#include "shared/internal/object_type.h"
+
+namespace mp::internal {
+namespace {
+
+// Of a count.
+constexpr int kTurnShift = 32;
+constexpr int kTagShift = 40;
+constexpr uint64_t kTurnInCount = 0xff;
+
+uint64_t TagIn(uint64_t count) { return count >> kTagShift; }
+uint64_t TurnIn(uint64_t count) { return count >> kTurnShift & kTurnInCount; }
+// Value and sleepers; or tag and turn.
+constexpr uint64_t kLow = 0xffffffff;
+
+// Of a record.
+constexpr uint64_t kStep = 3;
+constexpr uint64_t kAcquiring = 1;
+constexpr uint64_t kReleasing = 2;
+constexpr uint64_t kDone = 4;
+constexpr uint64_t kHeld = 8;
+constexpr uint64_t kTaken = 16;
+constexpr int kTurn = 5;
+
+bool IsOf(uint64_t count, uint64_t tag, uint64_t state) {
+  return TagIn(count) == tag && TurnIn(count) == (state >> kTurn & kTurnInCount);
+}
+
+bool HasPermits(ObjectType type) {
+  return type == ObjectType::kSemaphore || type == ObjectType::kBoundedSemaphore;
+}
+
+// One more: sleepers are woken by who adds it, which they say anew if there are more of them.
+void WakeSleepers(PermitsHeader& object, uint64_t seen, uint64_t count) {
+  if ((seen & PermitsHeader::kSleepers) == 0) return;
+  FutexWake(object.word(), static_cast<int>(count));
+}
+
+// What is left after one is taken.
+uint64_t LowAfterAcquire(uint64_t seen, bool slept) {
+  return ((seen & kLow) - 1) | (slept ? PermitsHeader::kSleepers : 0);
+}
+
+// Of several that were woken, or of one that was woken for several permits: the next one is.
+void PassOn(PermitsHeader& object, uint64_t low, bool slept) {
+  if (slept && (low & PermitsHeader::kValue) != 0) FutexWake(object.word(), 1);
+}
+
+}  // namespace
+
+bool PermitsHeader::TryAcquire(bool slept) {
+  uint64_t seen = permits.load(std::memory_order_relaxed);
+  uint64_t low;
+  do {
+    if ((seen & kValue) == 0) return false;
+    low = LowAfterAcquire(seen, slept);
+    // Before: one more is left.
+    // After:  it is taken, by nobody who is known.
+    // Test:   SemaphoreCrashTest.AcquireAndRelease
+  } while (!permits.compare_exchange_weak(seen, (seen & ~kLow) | low, std::memory_order_acq_rel,
+                                          std::memory_order_relaxed));
+  PassOn(*this, low, slept);
+  return true;
+}
+
+bool PermitsHeader::TryRelease(uint64_t count, uint64_t most) {
+  uint64_t seen = permits.load(std::memory_order_relaxed);
+  do {
+    if ((seen & kValue) + count > most) return false;
+    // Before: they are taken.
+    // After:  they are left; the burial of who dies before it has woken the sleepers does so.
+    // Test:   SemaphoreCrashTest.WhoSleepsIsWokenWhoeverDies
+  } while (!permits.compare_exchange_weak(seen, (seen & ~kSleepers) + count,
+                                          std::memory_order_acq_rel, std::memory_order_relaxed));
+  WakeSleepers(*this, seen, count);
+  return true;
+}
+
+// Returns its records at the end of the thread.
+class PermitCacheEnd {
+ public:
+  ~PermitCacheEnd() { PermitTable::EndThread(); }
+  static void Expect() {
+    // Its destructor is registered where control passes here first.
+    static thread_local PermitCacheEnd at_the_end;
+    static_cast<void>(at_the_end);
+  }
+};
+
+void PermitTable::Format(void* memory, uint32_t slots) {
+  chunks_ = static_cast<Chunk*>(memory);
+  count_ = ChunksFor(slots);
+  committed_.store(0, std::memory_order_relaxed);
+  hint_.store(0, std::memory_order_relaxed);
+  growing_.Init(/*recursive=*/false);
+}
+
+bool PermitTable::Grow() {
+  const RobustMutex::Result result = growing_.TryLock();
+  // Who has it may be stopped: then there is none for now.
+  if (result == RobustMutex::Result::kBusy || result == RobustMutex::Result::kHeldByCaller) {
+    return false;
+  }
+  if (result == RobustMutex::Result::kOwnerDied) growing_.MarkConsistent();
+  const uint64_t committed = committed_.load(std::memory_order_relaxed);
+  const bool grown =
+      committed < count_ &&
+      madvise(chunks_ + committed, kChunksInAPage * sizeof(Chunk), MADV_POPULATE_WRITE) == 0;
+  // Before: the page has memory and nobody looks at it; who comes next does it again.
+  // After:  its chunks are free.
+  // Test:   PermitsCrashTest.TheFirstRecordLeavesNothing
+  if (grown) committed_.store(committed + kChunksInAPage, std::memory_order_release);
+  return growing_.Unlock() && grown;
+}
+
+PermitRecord* PermitTable::TakeFromChunks(ProcessId self) {
+  constexpr int kTries = 100;
+  PermitCacheEnd::Expect();
+  for (int tries = 0; tries < kTries; ++tries) {
+    const uint64_t committed = committed_.load(std::memory_order_acquire);
+    const uint64_t start = hint_.load(std::memory_order_relaxed);
+    for (uint64_t step = 0; step < committed; ++step) {
+      const uint64_t index = (start + step) % committed;
+      Chunk& chunk = chunks_[index];
+      uint64_t owner = chunk.owner.load(std::memory_order_acquire);
+      // Before: the chunk is free.
+      // After:  this process's; its burial frees it.
+      // Test:   PermitsCrashTest.TheFirstRecordLeavesNothing
+      if (owner == 0 &&
+          chunk.owner.compare_exchange_strong(owner, self, std::memory_order_acq_rel)) {
+        owner = self;
+      }
+      if (owner == self && TakeAllOf(chunk)) {
+        hint_.store(index, std::memory_order_relaxed);
+        return cache_[--cached_];
+      }
+    }
+    if (!Grow()) {
+      if (committed_.load(std::memory_order_acquire) == count_) return nullptr;
+      sched_yield();
+    }
+  }
+  return nullptr;
+}
+
+// Those that no thread has, to this thread's cache, which is empty.
+bool PermitTable::TakeAllOf(Chunk& chunk) {
+  for (PermitRecord& record : chunk.records) {
+    uint64_t state = record.state.load(std::memory_order_acquire);
+    if ((state & (kTaken | kHeld | kStep)) != 0) continue;
+    if (record.state.compare_exchange_strong(state, state | kTaken, std::memory_order_acq_rel)) {
+      cache_[cached_++] = &record;
+    }
+  }
+  return cached_ != 0;
+}
+
+void PermitTable::Untake(PermitRecord& record) {
+  record.state.fetch_and(~kTaken, std::memory_order_release);
+}
+
+void PermitTable::EndThread() {
+  while (cached_ != 0) Untake(*cache_[--cached_]);
+}
+
+// `seen` is the object's count. Returns the state that the record has now.
+uint64_t PermitTable::Begin(PermitRecord& record, const PermitsHeader& object, uint64_t seen,
+                            uint64_t step) {
+  const uint64_t before = record.state.load(std::memory_order_relaxed);
+  uint64_t turn = (before >> kTurn) + 1;
+  if (IsOf(seen, TagOf(record), turn << kTurn)) ++turn;
+  const uint64_t state = turn << kTurn | kTaken | (before & kHeld) | step;
+  record.object.store(reinterpret_cast<uint64_t>(&object), std::memory_order_relaxed);
+  // Before: nothing is about to happen.
+  // After:  if the count says so, it has happened.
+  // Test:   SemaphoreCrashTest.APermitOfTheDeadComesBackOnce
+  record.state.store(state, std::memory_order_seq_cst);
+  return state;
+}
+
+// Before the tag in `seen` is replaced by that of `self`.
+void PermitTable::MarkDone(const PermitsHeader& object, uint64_t seen,
+                           const PermitRecord& self) const {
+  const uint64_t tag = TagIn(seen);
+  if (tag == 0 || tag == TagOf(self)) return;
+  PermitRecord& record = RecordOf(tag);
+  uint64_t state = record.state.load(std::memory_order_seq_cst);
+  if ((state & kStep) == 0 || (state & kDone) != 0 || !IsOf(seen, tag, state)) return;
+  if (record.object.load(std::memory_order_relaxed) != reinterpret_cast<uint64_t>(&object)) return;
+  // While the record was about to do this, the count has said that it has; or else it has changed,
+  // and who called looks again.
+  if (object.permits.load(std::memory_order_seq_cst) != seen) return;
+  // Before: the count tells that it is done.
+  // After:  the record does. Where that one has gone on by itself, nothing changes.
+  // Test:   PermitsModelTest
+  record.state.compare_exchange_strong(state, state | kDone, std::memory_order_seq_cst);
+}
+
+bool PermitTable::TryAcquire(PermitsHeader& object, PermitRecord& record, bool slept) {
+  uint64_t seen = object.permits.load(std::memory_order_seq_cst);
+  if ((seen & PermitsHeader::kValue) == 0) return false;
+  const uint64_t state = Begin(record, object, seen, kAcquiring);
+  const uint64_t turn = state & ~((uint64_t{1} << kTurn) - 1);
+  const uint64_t mark = TagOf(record) << kTagShift | (state >> kTurn & kTurnInCount) << kTurnShift;
+  for (;;) {
+    MarkDone(object, seen, record);
+    const uint64_t low = LowAfterAcquire(seen, slept);
+    // Before: it has no permit.
+    // After:  it has one, which its burial gives back.
+    // Test:   SemaphoreCrashTest.APermitOfTheDeadComesBackOnce
+    if (object.permits.compare_exchange_strong(seen, mark | low, std::memory_order_seq_cst)) {
+      record.state.store(turn | kTaken | kHeld, std::memory_order_release);
+      PassOn(object, low, slept);
+      return true;
+    }
+    if ((seen & PermitsHeader::kValue) == 0) {
+      record.state.store(turn | kTaken, std::memory_order_release);
+      return false;
+    }
+  }
+}
+
+void PermitTable::Release(PermitsHeader& object, PermitRecord& record) {
+  uint64_t seen = object.permits.load(std::memory_order_seq_cst);
+  const uint64_t state = Begin(record, object, seen, kReleasing);
+  const uint64_t turn = state & ~((uint64_t{1} << kTurn) - 1);
+  const uint64_t mark = TagOf(record) << kTagShift | (state >> kTurn & kTurnInCount) << kTurnShift;
+  do {
+    MarkDone(object, seen, record);
+    // Before: it has the permit.
+    // After:  it has none; the burial of who dies before it has woken a sleeper does so.
+    // Test:   SemaphoreCrashTest.APermitOfTheDeadComesBackOnce
+  } while (!object.permits.compare_exchange_strong(
+      seen, mark | ((seen & kLow & ~PermitsHeader::kSleepers) + 1), std::memory_order_seq_cst));
+  record.state.store(turn | kTaken, std::memory_order_release);
+  WakeSleepers(object, seen, 1);
+}
+
+// Of a dead process: so that the record is not about to do anything.
+void PermitTable::Settle(PermitRecord& record) {
+  auto& object = *reinterpret_cast<PermitsHeader*>(record.object.load(std::memory_order_relaxed));
+  for (;;) {
+    // In this order: whoever replaces the tag has marked the record before.
+    const uint64_t count = object.permits.load(std::memory_order_seq_cst);
+    uint64_t state = record.state.load(std::memory_order_seq_cst);
+    const uint64_t step = state & kStep;
+    if (step == 0) return;
+    const bool done = (state & kDone) != 0 || IsOf(count, TagOf(record), state);
+    const bool held = done == (step == kAcquiring);
+    const uint64_t settled = (state & ~(kStep | kDone | kHeld)) | (held ? kHeld : 0);
+    // Before: about to do something, which has happened or has not.
+    // After:  as it is then. Who buries it again finds it so.
+    // Test:   PermitsCrashTest.TheBurialOfAPermitMayBeInterrupted
+    if (record.state.compare_exchange_strong(state, settled, std::memory_order_seq_cst)) return;
+  }
+}
+
+void PermitTable::Bury(ProcessId dead) {
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  for (uint64_t index = 0; index < committed; ++index) {
+    Chunk& chunk = chunks_[index];
+    if (chunk.owner.load(std::memory_order_acquire) != dead) continue;
+    for (PermitRecord& record : chunk.records) {
+      auto* object =
+          reinterpret_cast<PermitsHeader*>(record.object.load(std::memory_order_relaxed));
+      if (object == nullptr) continue;
+      if (HasPermits(object->type())) {
+        Settle(record);
+        if ((record.state.load(std::memory_order_acquire) & kHeld) != 0) Release(*object, record);
+        // Whom the dead one, or one that buried it, did not come to wake.
+        FutexWake(object->word(), kWakeAll);
+      }
+      const uint64_t state = record.state.load(std::memory_order_relaxed);
+      record.object.store(0, std::memory_order_relaxed);
+      record.state.store(state & ~(kStep | kDone | kHeld | kTaken), std::memory_order_release);
+    }
+    // Before: the dead one's; who buries it again finds nothing held.
+    // After:  free.
+    // Test:   PermitsCrashTest.TheBurialOfAPermitMayBeInterrupted
+    chunk.owner.store(0, std::memory_order_release);
+  }
+}
+
+uint64_t PermitTable::CountHeld(const PermitsHeader& object) const {
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  uint64_t held = 0;
+  for (uint64_t index = 0; index < committed; ++index) {
+    if (chunks_[index].owner.load(std::memory_order_acquire) == 0) continue;
+    for (const PermitRecord& record : chunks_[index].records) {
+      held +=
+          record.object.load(std::memory_order_relaxed) == reinterpret_cast<uint64_t>(&object) &&
+          (record.state.load(std::memory_order_relaxed) & kHeld) != 0;
+    }
+  }
+  return held;
+}
+
+}  // namespace mp::internal

@@ -1,0 +1,120 @@
+#include "sync/internal/counter.h"
+
+#include <time.h>
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "shared/domain.h"
+#include "shared/internal/deadline.h"
+#include "shared/internal/fatal.h"
+#include "shared/internal/lane.h"
+#include "shared/internal/object.h"
+#include "shared/internal/wait.h"
+
+namespace mp::internal {
+
+absl::StatusOr<CounterState*> Counter::Make(ObjectType type, int value, std::string_view name) {
+  if (value < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("a value of ", value, "; 0 is the least"));
+  }
+  const absl::StatusOr<ObjectHeader*> cell =
+      MakeCell(sizeof(CounterState), alignof(CounterState), name);
+  if (!cell.ok()) return cell.status();
+  auto* state = static_cast<CounterState*>(*cell);
+  state->permits.store(static_cast<uint64_t>(value), std::memory_order_relaxed);
+  state->initial.store(static_cast<uint64_t>(value), std::memory_order_relaxed);
+  PublishCell(state, type);
+  return state;
+}
+
+CounterState* Counter::MakeOrDie(ObjectType type, int value, std::string_view name) {
+  const absl::StatusOr<CounterState*> state = Make(type, value, name);
+  if (!state.ok()) CannotMake(type, sizeof(CounterState), name, state.status());
+  return *state;
+}
+
+absl::StatusOr<Counter> Counter::Create(ObjectType type, int value, std::string_view name) {
+  const absl::StatusOr<CounterState*> state = Make(type, value, name);
+  if (!state.ok()) return state.status();
+  return Counter(*state);
+}
+
+Counter::Counter(ObjectType type, int value, std::string_view name)
+    : state_(MakeOrDie(type, value, name)) {}
+
+template <typename TryTake>
+bool Counter::WaitToTake(const timespec* deadline, const TryTake& try_take) const {
+  CounterState& state = *state_;
+  if (SpinUntil([&] { return state.value() != 0 && try_take(false); })) return true;
+  // Until the permit is its own and the others are seen to, a wake that it gets is passed on
+  // when it dies.
+  const SleepsOn note(LaneForNotes(), state.word());
+  for (bool slept = false;; slept = true) {
+    if (try_take(slept)) return true;
+    uint64_t seen = state.permits.load(std::memory_order_acquire);
+    if ((seen & PermitsHeader::kValue) != 0) continue;
+    if ((seen & PermitsHeader::kSleepers) == 0) {
+      if (!state.permits.compare_exchange_strong(seen, seen | PermitsHeader::kSleepers,
+                                                 std::memory_order_acq_rel)) {
+        continue;
+      }
+      seen |= PermitsHeader::kSleepers;
+    }
+    if (internal::Wait(state.word(), static_cast<uint32_t>(seen),
+                       {.deadline = deadline, .spin = false}) == WaitResult::kTimedOut) {
+      return try_take(true);
+    }
+  }
+}
+
+bool Counter::AcquireUntil(const timespec* deadline) const {
+  return WaitToTake(deadline, [this](bool slept) { return state_->TryAcquire(slept); });
+}
+
+bool Counter::Acquire(absl::Duration timeout) const {
+  if (TryAcquire()) return true;
+  if (timeout <= absl::ZeroDuration()) return false;
+  if (timeout == absl::InfiniteDuration()) return AcquireUntil(nullptr);
+  const timespec deadline = MonotonicDeadline(timeout);
+  return AcquireUntil(&deadline);
+}
+
+bool Counter::Release(int count, uint64_t most) const {
+  if (count < 0) Fatal(absl::StrCat(state_->Describe(), ": released ", count, " times"));
+  return state_->TryRelease(static_cast<uint64_t>(count), most);
+}
+
+PermitRecord* Counter::AcquirePermit(absl::Duration timeout) const {
+  Domain& domain = *Domain::Current();
+  PermitTable& table = domain.permits();
+  PermitRecord* record = table.TakeRecord(domain.ThisProcess().identity());
+  if (record == nullptr) {
+    Fatal(absl::StrCat(state_->Describe(),
+                       ": no more permits can be held in this family of processes"));
+  }
+  auto try_take = [&](bool slept) { return table.TryAcquire(*state_, *record, slept); };
+  if (try_take(false)) return record;
+  bool taken = false;
+  if (timeout == absl::InfiniteDuration()) {
+    taken = WaitToTake(nullptr, try_take);
+  } else if (timeout > absl::ZeroDuration()) {
+    const timespec deadline = MonotonicDeadline(timeout);
+    taken = WaitToTake(&deadline, try_take);
+  }
+  if (taken) return record;
+  table.ReturnRecord(record);
+  return nullptr;
+}
+
+void Counter::ReleasePermit(PermitsHeader& state, PermitRecord& record) {
+  PermitTable& table = Domain::Current()->permits();
+  table.Release(state, record);
+  table.ReturnRecord(&record);
+}
+
+}  // namespace mp::internal

@@ -1,0 +1,68 @@
+// Counter: what Semaphore and BoundedSemaphore have in common: a count of permits in a cell
+// (shared/internal/permits.h), and the waiting for one.
+
+#ifndef MP_SYNC_INTERNAL_COUNTER_H_
+#define MP_SYNC_INTERNAL_COUNTER_H_
+
+#include <time.h>
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "shared/internal/handle.h"
+#include "shared/internal/object_type.h"
+#include "shared/internal/permits.h"
+
+namespace mp::internal {
+
+// Layout: PermitsHeader, then
+//   field     written by   meaning
+//   initial   the maker    the value that it began with
+struct CounterState : PermitsHeader {
+  Word initial;
+
+  void FreeBlocks() {}
+};
+
+// The contracts are those of sync/semaphore.h.
+class Counter {
+ public:
+  static absl::StatusOr<Counter> Create(ObjectType type, int value, std::string_view name);
+  // Ends the process where Create() would return a status.
+  Counter(ObjectType type, int value, std::string_view name);
+
+  void Acquire() const {
+    if (!state_->TryAcquire(/*slept=*/false)) static_cast<void>(AcquireUntil(nullptr));
+  }
+  bool Acquire(absl::Duration timeout) const;
+  bool TryAcquire() const { return state_->TryAcquire(/*slept=*/false); }
+  // False: there would be more than `most`.
+  bool Release(int count, uint64_t most) const;
+  int Value() const { return static_cast<int>(state_->value()); }
+  uint64_t initial() const { return state_->initial.load(std::memory_order_relaxed); }
+
+  // The record of a permit; nullptr: there was none in time.
+  PermitRecord* AcquirePermit(absl::Duration timeout) const;
+  static void ReleasePermit(PermitsHeader& state, PermitRecord& record);
+
+  CounterState& state() const { return *state_; }
+
+ private:
+  explicit Counter(CounterState* state) : state_(state) {}
+
+  static absl::StatusOr<CounterState*> Make(ObjectType type, int value, std::string_view name);
+  static CounterState* MakeOrDie(ObjectType type, int value, std::string_view name);
+  bool AcquireUntil(const timespec* deadline) const;
+  // `try_take(slept)` until it is true. False: not by `deadline`.
+  template <typename TryTake>
+  bool WaitToTake(const timespec* deadline, const TryTake& try_take) const;
+
+  Handle<CounterState> state_;
+};
+
+}  // namespace mp::internal
+
+#endif  // MP_SYNC_INTERNAL_COUNTER_H_

@@ -1,0 +1,62 @@
+// Permit: one of a semaphore's, held by this process until the Permit ends or is released; or until
+// the process dies. What holds of it is in sync/semaphore.h.
+
+#ifndef MP_SYNC_PERMIT_H_
+#define MP_SYNC_PERMIT_H_
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "shared/domain.h"
+#include "shared/internal/permits.h"
+#include "sync/internal/counter.h"
+
+namespace mp {
+
+class Permit {
+ public:
+  // Gives it back; nothing if it was moved from, released, or is a copy that a fork made.
+  ~Permit() { Release(); }
+  Permit(Permit&& other) noexcept
+      : semaphore_(other.semaphore_),
+        record_(std::exchange(other.record_, nullptr)),
+        generation_(other.generation_) {}
+  Permit& operator=(Permit&& other) noexcept {
+    if (this == &other) return *this;
+    Release();
+    semaphore_ = other.semaphore_;
+    record_ = std::exchange(other.record_, nullptr);
+    generation_ = other.generation_;
+    return *this;
+  }
+
+  // Before its end.
+  void Release() {
+    internal::PermitRecord* const record = std::exchange(record_, nullptr);
+    if (record != nullptr && generation_ == internal::ForkGeneration()) {
+      internal::Counter::ReleasePermit(*semaphore_, *record);
+    }
+  }
+
+ private:
+  friend class Semaphore;
+  friend class BoundedSemaphore;
+
+  static std::optional<Permit> Acquire(const internal::Counter& counter, absl::Duration timeout) {
+    internal::PermitRecord* const record = counter.AcquirePermit(timeout);
+    if (record == nullptr) return std::nullopt;
+    return Permit(counter.state(), *record);
+  }
+  Permit(internal::PermitsHeader& semaphore, internal::PermitRecord& record)
+      : semaphore_(&semaphore), record_(&record), generation_(internal::ForkGeneration()) {}
+
+  internal::PermitsHeader* semaphore_;
+  internal::PermitRecord* record_;  // nullptr: none
+  uint32_t generation_;
+};
+
+}  // namespace mp
+
+#endif  // MP_SYNC_PERMIT_H_

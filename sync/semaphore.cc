@@ -1,0 +1,23 @@
+#include "sync/semaphore.h"
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "shared/internal/fatal.h"
+
+namespace mp {
+
+void Semaphore::Release(int count) const {
+  if (counter_.Release(count, internal::PermitsHeader::kMostValue)) return;
+  internal::Fatal(absl::StrCat(counter_.state().Describe(), ": released ", count,
+                               " times; it would have more than ",
+                               internal::PermitsHeader::kMostValue, " permits"));
+}
+
+absl::Status BoundedSemaphore::Release(int count) const {
+  if (counter_.Release(count, counter_.initial())) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      counter_.state().Describe(), ": released ", count, " times; it would have more than ",
+      counter_.initial(), " permits, with which it began"));
+}
+
+}  // namespace mp

@@ -1,0 +1,136 @@
+// Semaphore: lets as many threads and processes of a family go on at once as it has permits. A
+// handle: copies mean the same semaphore.
+//
+//   mp::Semaphore seats(3);
+//   mp::Process child([seats] {
+//     mp::Permit permit = seats.AcquirePermit();  // one of three
+//     ...
+//   });                                           // given back here, or by the process's death
+//
+//   seats.Acquire();   // nobody's: any process may release it, as in Python
+//   seats.Release();
+//
+// BoundedSemaphore: the same, and a Release() that would give it more permits than it began with
+// is refused.
+//
+// Ordering: what was done before a permit was released is visible to who then acquires it.
+// Death:    a Permit is its process's, and comes back when that dies, at whatever instruction,
+//           exactly once. What was acquired without one is nobody's: when its process dies, it does
+//           not come back. Nobody who waits is left asleep by a death.
+// Fork:     a child has the handle. A copy of its parent's Permit that it has does nothing.
+// Lifetime: as that of a Shared (shared/shared.h); and no shorter than that of its permits.
+// Threads:  a Permit may be moved to another thread, and ends there.
+// Signals:  Release(), TryAcquire() and GetValue() may be called in a signal handler. A wait goes
+// on
+//           after one.
+// Misuse:   more than 2,147,483,647 permits, or a negative number of them: this process ends, with
+//           one line that names the semaphore; so it does for a negative initial value, which
+//           Create() refuses.
+// Limit:    as many Permits at once as the domain has room for: 245,760 by default
+//           (shared/internal/permits.h).
+// Cost:     80 bytes of the domain, and 16 for a permit. Who waits spins a little, then sleeps; no
+//           system call where nobody sleeps. Figures in docs/benchmarks.md.
+
+#ifndef MP_SYNC_SEMAPHORE_H_
+#define MP_SYNC_SEMAPHORE_H_
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "sync/internal/counter.h"
+#include "sync/permit.h"  // IWYU pragma: export
+
+namespace mp {
+
+struct SemaphoreOptions {
+  std::string name = {};  // for messages and listings
+};
+struct BoundedSemaphoreOptions {
+  std::string name = {};  // for messages and listings
+};
+
+class Semaphore {
+ public:
+  // Ends the process, with a line that says why, where Create() would fail.
+  explicit Semaphore(int value = 1, const SemaphoreOptions& options = {})
+      : counter_(internal::ObjectType::kSemaphore, value, options.name) {}
+  // kResourceExhausted: no memory; see Domain::Get() for more. kInvalidArgument: `value` < 0.
+  static absl::StatusOr<Semaphore> Create(int value = 1, const SemaphoreOptions& options = {}) {
+    absl::StatusOr<internal::Counter> counter =
+        internal::Counter::Create(internal::ObjectType::kSemaphore, value, options.name);
+    if (!counter.ok()) return counter.status();
+    return Semaphore(*std::move(counter));
+  }
+
+  void Acquire() const { counter_.Acquire(); }
+  // False: there was none in time. Zero or less tries once.
+  [[nodiscard]] bool Acquire(absl::Duration timeout) const { return counter_.Acquire(timeout); }
+  [[nodiscard]] bool TryAcquire() const { return counter_.TryAcquire(); }
+  void Release(int count = 1) const;
+  // How many are left; the answer may be old when it arrives.
+  int GetValue() const { return counter_.Value(); }
+
+  [[nodiscard]] Permit AcquirePermit() const {
+    return *Permit::Acquire(counter_, absl::InfiniteDuration());
+  }
+  // Nothing: there was none in time. Zero or less tries once.
+  [[nodiscard]] std::optional<Permit> AcquirePermit(absl::Duration timeout) const {
+    return Permit::Acquire(counter_, timeout);
+  }
+  [[nodiscard]] std::optional<Permit> TryAcquirePermit() const {
+    return Permit::Acquire(counter_, absl::ZeroDuration());
+  }
+
+ private:
+  explicit Semaphore(internal::Counter counter) : counter_(std::move(counter)) {}
+
+  internal::Counter counter_;
+};
+
+class BoundedSemaphore {
+ public:
+  // Ends the process, with a line that says why, where Create() would fail.
+  explicit BoundedSemaphore(int value = 1, const BoundedSemaphoreOptions& options = {})
+      : counter_(internal::ObjectType::kBoundedSemaphore, value, options.name) {}
+  // kResourceExhausted: no memory; see Domain::Get() for more. kInvalidArgument: `value` < 0.
+  static absl::StatusOr<BoundedSemaphore> Create(int value = 1,
+                                                 const BoundedSemaphoreOptions& options = {}) {
+    absl::StatusOr<internal::Counter> counter =
+        internal::Counter::Create(internal::ObjectType::kBoundedSemaphore, value, options.name);
+    if (!counter.ok()) return counter.status();
+    return BoundedSemaphore(*std::move(counter));
+  }
+
+  void Acquire() const { counter_.Acquire(); }
+  // False: there was none in time. Zero or less tries once.
+  [[nodiscard]] bool Acquire(absl::Duration timeout) const { return counter_.Acquire(timeout); }
+  [[nodiscard]] bool TryAcquire() const { return counter_.TryAcquire(); }
+  // kFailedPrecondition: it would have more than it began with; nothing is released then.
+  absl::Status Release(int count = 1) const;
+  // How many are left; the answer may be old when it arrives.
+  int GetValue() const { return counter_.Value(); }
+
+  [[nodiscard]] Permit AcquirePermit() const {
+    return *Permit::Acquire(counter_, absl::InfiniteDuration());
+  }
+  // Nothing: there was none in time. Zero or less tries once.
+  [[nodiscard]] std::optional<Permit> AcquirePermit(absl::Duration timeout) const {
+    return Permit::Acquire(counter_, timeout);
+  }
+  [[nodiscard]] std::optional<Permit> TryAcquirePermit() const {
+    return Permit::Acquire(counter_, absl::ZeroDuration());
+  }
+
+ private:
+  explicit BoundedSemaphore(internal::Counter counter) : counter_(std::move(counter)) {}
+
+  internal::Counter counter_;
+};
+
+}  // namespace mp
+
+#endif  // MP_SYNC_SEMAPHORE_H_
