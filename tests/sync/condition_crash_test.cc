@@ -1,0 +1,212 @@
+// A process is killed at every instruction of what can be done with a condition.
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "shared/inspect.h"
+#include "shared/internal/wait.h"
+#include "sync/condition.h"
+#include "tests/support/bury.h"
+#include "tests/support/crash.h"
+#include "tests/support/inherited.h"
+
+namespace mp {
+namespace {
+
+using testing::CrashCase;
+using testing::CrashReport;
+using testing::Inherited;
+using testing::RunCrashSweep;
+
+class ConditionCrashTest : public ::testing::Test {
+ protected:
+  void SetUpPoint() {
+    testing::Settle();
+    internal::LaneForNotes();
+    condition_.emplace();
+    *told_ = 0;
+  }
+  void TouchAll() {
+    const Condition own;
+    const LockGuard guard(own);
+    static_cast<void>(own.Wait(absl::Microseconds(1)));
+    own.NotifyAll();
+  }
+  // What a user does who finds the lock's holder dead.
+  void Repair() {
+    if (!condition_->owner_died()) return;
+    condition_->MarkConsistent();
+    *told_ = 1;
+    condition_->NotifyAll();
+  }
+  void Tell() {
+    const LockGuard guard(*condition_);
+    Repair();
+    *told_ = 1;
+    condition_->Notify();
+  }
+  void AwaitTold() {
+    const LockGuard guard(*condition_);
+    while (*told_ == 0) {
+      Repair();
+      condition_->Wait();
+    }
+    Repair();
+  }
+  // Nobody who waits is woken by this, other than by the burial of the dead.
+  std::string Settled() {
+    testing::Settle();
+    return std::string(Check().message());
+  }
+  CrashCase Case(const std::string& name) {
+    CrashCase crash;
+    crash.name = name;
+    crash.set_up = [this] { SetUpPoint(); };
+    crash.prepare = [this] { TouchAll(); };
+    return crash;
+  }
+  static void Sweep(const CrashCase& crash) {
+    const CrashReport report = RunCrashSweep(crash);
+    EXPECT_TRUE(report.Clean()) << report.Summary();
+  }
+
+  std::optional<Condition> condition_;
+  const Inherited<int> told_;
+};
+
+TEST_F(ConditionCrashTest, WhoIsNotifiedIsWoken) {
+  CrashCase crash = Case("notify, with a sleeper");
+  crash.operation = [this] { Tell(); };
+  crash.sleeper = [this] { AwaitTold(); };
+  crash.check = [this] {
+    // Whoever died holding the lock has notified nobody, perhaps; who died after that, all whom it
+    // had to.
+    bool told = false;
+    {
+      const LockGuard guard(*condition_);
+      Repair();
+      told = *told_ != 0;
+    }
+    if (!told) Tell();
+    return Settled();
+  };
+  Sweep(crash);
+}
+
+TEST_F(ConditionCrashTest, AWaiterMayDie) {
+  // Others are notified as if it had never been there.
+  CrashCase crash = Case("wait, and another behind");
+  crash.operation = [this] { AwaitTold(); };
+  crash.sleeper = [this] { AwaitTold(); };
+  crash.sleeper_queues_behind = true;
+  crash.unblock = [this] {
+    const LockGuard guard(*condition_);
+    Repair();
+    *told_ = 1;
+    condition_->Notify(2);
+  };
+  crash.check = [this] {
+    {
+      const LockGuard guard(*condition_);
+      Repair();
+      if (condition_->Wait(absl::ZeroDuration())) return std::string("notified by nobody");
+    }
+    return Settled();
+  };
+  Sweep(crash);
+}
+
+TEST_F(ConditionCrashTest, AWokenWaiterThatDiesPassesItOn) {
+  // One is notified, and it is the victim: it notifies the next one, or its burial does.
+  CrashCase crash = Case("notify of one of two");
+  crash.operation = [this] {
+    const LockGuard guard(*condition_);
+    condition_->Wait();
+    condition_->Notify();
+  };
+  crash.sleeper = [this] {
+    const LockGuard guard(*condition_);
+    condition_->Wait();
+    if (condition_->owner_died()) condition_->MarkConsistent();
+  };
+  crash.sleeper_queues_behind = true;
+  crash.unblock = [this] {
+    const LockGuard guard(*condition_);
+    if (condition_->owner_died()) condition_->MarkConsistent();
+    condition_->Notify();
+  };
+  crash.check = [this] {
+    {
+      const LockGuard guard(*condition_);
+      // A holder that died with the lock is told to the next one, who notifies the others.
+      if (condition_->owner_died()) {
+        condition_->MarkConsistent();
+        condition_->NotifyAll();
+      }
+    }
+    return Settled();
+  };
+  Sweep(crash);
+}
+
+TEST_F(ConditionCrashTest, ATimedWaitMayDie) {
+  CrashCase crash = Case("wait that times out");
+  crash.operation = [this] {
+    const LockGuard guard(*condition_);
+    static_cast<void>(condition_->Wait(absl::Milliseconds(1)));
+  };
+  crash.check = [this] {
+    // The next one is told of a death, and nobody of a notify that never was.
+    const LockGuard guard(*condition_);
+    if (condition_->owner_died()) condition_->MarkConsistent();
+    condition_->Notify();
+    if (condition_->Wait(absl::ZeroDuration())) return std::string("notified by nobody");
+    return Settled();
+  };
+  Sweep(crash);
+}
+
+TEST_F(ConditionCrashTest, WhatTheDeadWereCountedForIsNotGivenToLaterOnes) {
+  // One dies waiting; a notify finds nobody; then of two who wait, a notify of one wakes one.
+  CrashCase crash = Case("wait");
+  crash.operation = [this] {
+    const LockGuard guard(*condition_);
+    condition_->Wait();
+  };
+  crash.check = [this] {
+    testing::Settle();
+    const LockGuard guard(*condition_);
+    if (condition_->owner_died()) condition_->MarkConsistent();
+    condition_->Notify();
+    condition_->Notify();
+    if (condition_->Wait(absl::ZeroDuration())) return std::string("notified before it waited");
+    return Settled();
+  };
+  crash.unblock = [this] {
+    const LockGuard guard(*condition_);
+    if (condition_->owner_died()) condition_->MarkConsistent();
+    condition_->Notify();
+  };
+  Sweep(crash);
+}
+
+TEST_F(ConditionCrashTest, TheMakingAndTheEndOfOneLeaveNothing) {
+  CrashCase crash = Case("make and drop");
+  crash.operation = [] { const Condition own({.name = "own"}); };
+  crash.check = [this] {
+    std::string broken = Settled();
+    if (!broken.empty()) return broken;
+    for (const ObjectInfo& object : ListObjects()) {
+      if (object.name == "own") return std::string("it is there still");
+    }
+    return broken;
+  };
+  Sweep(crash);
+}
+
+}  // namespace
+}  // namespace mp
