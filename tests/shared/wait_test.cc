@@ -15,6 +15,10 @@
 #include "absl/time/time.h"
 #include "shared/domain.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/futex.h"
+#include "shared/internal/lane.h"
+#include "shared/internal/robust_mutex.h"
+#include "shared/internal/sentry_post.h"
 #include "tests/support/alarms.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
@@ -119,6 +123,45 @@ TYPED_TEST(WaitPeerTest, OneWhoAskedIsToldOfADeath) {
   ASSERT_TRUE(peer.WaitUntilAsleep());
   mortal.Kill();
   EXPECT_EQ(peer.Finish(), 0);
+}
+
+// The wake of one tells whether anybody slept on it. Naps and looks would hide it if a word
+// were left out: the wait ended then, too, some time.
+TYPED_TEST(WaitPeerTest, TheSentryAndWhoIsBesideItSleepOnAllThatEndsTheWait) {
+  Domain& domain = **Domain::Get();
+  RobustMutex& duty = domain.sentry_post().duty;
+  for (const bool beside : {true, false}) {
+    testing::Settle();  // or it would learn of the death of another
+    if (beside) {
+      // So that this thread is the sentry, as the others see it.
+      if (duty.TryLock() == RobustMutex::Result::kOwnerDied) duty.MarkConsistent();
+      ASSERT_EQ(duty.HolderTid(), syscall(SYS_gettid));
+    }
+    const SharedWord word(0);
+    const SharedWord cancel(0);
+    TypeParam peer([&](auto& step) {
+      const uint32_t deaths = Deaths();
+      step("before");
+      WaitResult result;
+      do {
+        result = Wait(*word, 0, {.cancel = cancel.get(), .deaths = &deaths});
+      } while (result == WaitResult::kWoken);
+      EXPECT_EQ(result, WaitResult::kCancelled);
+    });
+    ASSERT_TRUE(peer.RunTo("before"));
+    peer.Go();
+    LaneTable& lanes = domain.lanes();
+    // The last one is what its first nap is on, too.
+    for (FutexWord* each :
+         {cancel.get(), &lanes.deaths(), beside ? &duty.word() : &lanes.arrivals(), word.get()}) {
+      while (FutexWake(*each, 1) == 0) std::this_thread::yield();
+    }
+    WakeAll(*cancel);
+    EXPECT_EQ(peer.Finish(), 0);
+    if (beside) {
+      EXPECT_TRUE(duty.Unlock());
+    }
+  }
 }
 
 TEST(WaitTest, ReturnsAtOnceWhereThereIsNothingToWaitFor) {
