@@ -8,10 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <thread>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "shared/domain.h"
 #include "shared/internal/deadline.h"
@@ -39,6 +39,7 @@ using mp::testing::LetFail;
 using mp::testing::PeerNames;
 using mp::testing::Peers;
 using mp::testing::SharedWord;
+using Clock = std::chrono::steady_clock;  // as deadlines are
 
 void WaitUntilChanged(const FutexWord& word, uint32_t value) {
   while (word.load() == value) Wait(word, value);
@@ -180,11 +181,11 @@ TEST(WaitTest, ADeadlineIsKept) {
   for (const absl::Duration timeout :
        {-absl::Seconds(1), absl::ZeroDuration(), absl::Microseconds(10), absl::Milliseconds(20),
         absl::Milliseconds(200)}) {
-    const absl::Time before = absl::Now();
+    const auto before = Clock::now();
     const timespec deadline = MonotonicDeadline(timeout);
     while (Wait(*word, 0, {.deadline = &deadline}) != WaitResult::kTimedOut) {
     }
-    EXPECT_GE(absl::Now() - before, timeout);
+    EXPECT_GE(absl::FromChrono(Clock::now() - before), timeout);
   }
   EXPECT_EQ(LaneForNotes()->sleeps_on.load(), 0u);
 }
@@ -192,10 +193,10 @@ TEST(WaitTest, ADeadlineIsKept) {
 TEST(WaitTest, ASignalDoesNotEndIt) {
   const SharedWord word(0);
   const Alarms alarms;
+  const auto before = Clock::now();
   const timespec deadline = MonotonicDeadline(absl::Milliseconds(100));
-  const absl::Time before = absl::Now();
   EXPECT_EQ(Wait(*word, 0, {.deadline = &deadline}), WaitResult::kTimedOut);
-  EXPECT_GE(absl::Now() - before, absl::Milliseconds(100));
+  EXPECT_GE(absl::FromChrono(Clock::now() - before), absl::Milliseconds(100));
 }
 
 TEST(WaitTest, WhereWaitvIsMissingItNaps) {
