@@ -15,17 +15,15 @@
 #include "shared/internal/wait.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
+#include "tests/support/futex_waitv.h"
 #include "tests/support/look.h"
 #include "tests/support/shared_word.h"
-
-#ifndef SYS_futex_waitv
-#define SYS_futex_waitv 449
-#endif
 
 namespace mp::internal {
 namespace {
 
 using mp::testing::Child;
+using mp::testing::HasFutexWaitv;
 using mp::testing::SharedWord;
 using mp::testing::WaitUntilAsleep;
 
@@ -46,6 +44,10 @@ class SentryDutyTest : public ::testing::Test {
   ~SentryDutyTest() override {
     post_.looked.store(0);
     post_.sleepers.store(0);
+  }
+
+  void SetUp() override {
+    if (!HasFutexWaitv()) GTEST_SKIP() << "no futex_waitv here";
   }
 
   pid_t SentryTid() const { return post_.duty.HolderTid(); }

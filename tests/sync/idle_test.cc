@@ -34,6 +34,7 @@
 #include "tests/support/look.h"
 #include "tests/support/no_system_calls.h"
 #include "tests/support/pause.h"
+#include "tests/support/settings.h"
 #include "tests/support/shared_word.h"
 
 namespace mp {
@@ -84,6 +85,7 @@ ptrdiff_t CountThreads(pid_t pid) {
 }
 
 TEST(IdleFamilyTest, DoesNothingAtAll) {
+  if (testing::kSanitized) GTEST_SKIP() << "a sanitizer has threads of its own";
   const bool forbid = SystemCallsCanBeForbidden();
   const Lock lock;
   const Inherited<Gate> end;
