@@ -180,8 +180,9 @@ TEST_F(NoSystemCallsTest, LocksThatNobodyHoldsNeedNone) {
     lock_.Release();
   }));
   EXPECT_TRUE(NeedsNone([&] {
+    const RLock same = rlock_;
     const LockGuard guard(rlock_);
-    const LockGuard again(rlock_);
+    const LockGuard again(same);
   }));
   EXPECT_TRUE(NeedsNone([&] { static_cast<void>(lock_.Locked()); }));
 }
