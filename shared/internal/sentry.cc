@@ -155,7 +155,9 @@ void Sentry::LookAtProcesses() {
       const bool after = ProcessTable::IndexOf(entry.id) > ProcessTable::IndexOf(last_dead_);
       if (next_dead == 0 && after) next_dead = entry.id;
     }
-    if (entry.kind == Kind::kLive && !watched_[ProcessTable::IndexOf(entry.id)] &&
+    // Also where a lane is watched: of one who held thousands of robust mutexes the kernel may
+    // have left that out.
+    if (entry.kind == Kind::kLive &&
         IsDead(entry.pid, entry.started, domain_.header(), Evidence::kQuick)) {
       domain_.Bury(entry.id);
     }

@@ -17,7 +17,7 @@
 //                                       proof of its death, looked for with all means after 1,
 //                                       2, 4 ... 50 ms, is its burial; after a second without
 //                                       it was only the thread, and the lane is free
-//   a process of which no lane is held  quick evidence, once a second
+//   a process, whatever its lanes say   quick evidence, once a second
 //   a process that is dead and not      buried again, one each second
 //   buried
 //   a child that has not begun          after 1, 2, 4 ... 16 seconds: it is buried if nobody

@@ -6,6 +6,9 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <thread>
@@ -20,6 +23,7 @@
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/fork.h"
+#include "tests/support/gate.h"
 #include "tests/support/inherited.h"
 #include "tests/support/pause.h"
 #include "tests/support/shared_word.h"
@@ -36,6 +40,7 @@ using mp::testing::CrashCase;
 using mp::testing::CrashOptions;
 using mp::testing::CrashReport;
 using mp::testing::ForkMortal;
+using mp::testing::Gate;
 using mp::testing::Inherited;
 using mp::testing::RunCrashSweep;
 using mp::testing::SharedWord;
@@ -66,10 +71,9 @@ class LaneCrashTest : public ::testing::Test {
     if (word_->load() == 0) WakeAll(*word_);
     return "";
   }
-  void Sweep(CrashCase crash, size_t sample = 0) {
+  void Sweep(CrashCase crash, size_t sample = 0, CrashOptions options = {}) {
     if (!crash.set_up) crash.set_up = [this] { SetUpPoint(); };
     if (!crash.check) crash.check = [this] { return CheckLanes(); };
-    CrashOptions options;
     if (sample != 0 && options.sample != 0) options.sample = std::min(options.sample, sample);
     const CrashReport report = RunCrashSweep(crash, options);
     EXPECT_TRUE(report.Clean()) << report.Summary();
@@ -177,25 +181,38 @@ TEST_F(WaitCrashTest, AWokenSleeperThatDiesPassesItOn) {
 }
 
 TEST_F(SentryCrashTest, ADutyIsHandedOn) {
-  // The victim is the sentry, or becomes it, and leaves or dies: the sleeper learns of a death
-  // all the same.
+  // The victim is the sentry, or becomes it, and leaves or dies: the sleeper learns of that death
+  // all the same. It is the only one that can tell: the check buries nobody before that.
   CrashCase crash;
   crash.name = "election, watch and hand-over";
   sleepers_ = 1;
   const Inherited<uint32_t> deaths;
-  crash.set_up = [this, &deaths] {
+  const Inherited<std::atomic<bool>> has_sleeper;
+  const Inherited<Gate> told;
+  crash.set_up = [&, this] {
     SetUpPoint();
     *deaths = Deaths();
+    has_sleeper->store(false);
+    told->Close();
   };
   crash.operation = [this] { SleepUntilChanged(); };
-  crash.sleeper = [&deaths] {
+  crash.sleeper = [&] {
+    has_sleeper->store(true);
     while (Wait(*SharedWord(0), 0, {.deaths = deaths.get()}) != WaitResult::kDeath) {
     }
+    told->Open();
   };
   // So the victim is the first to have the duty.
   crash.sleeper_queues_behind = true;
   crash.unblock = [this] { WakeFromSecondSleep(); };
-  Sweep(crash, 60);
+  crash.check = [&, this] {
+    if (has_sleeper->load()) told->Wait();
+    return CheckLanes();
+  };
+  // Longer than a look's second.
+  CrashOptions options;
+  options.quiet = std::chrono::seconds(3);
+  Sweep(crash, 60, options);
 }
 
 }  // namespace
