@@ -434,8 +434,8 @@ Explorer::Node Explorer::Choices() {
     const int timeouts = options_.timeouts + (node.count == 0 ? options_.last_resorts : 0);
     for (int i = 0; i < actor_count_; ++i) {
       if (actors_[i].life != Life::kAlive) continue;
-      if (timeouts_ < timeouts && actors_[i].pending.timed &&
-          actors_[i].pending.ready != nullptr && !stay) {
+      if (timeouts_ < timeouts && actors_[i].pending.timed && actors_[i].pending.ready != nullptr &&
+          !stay) {
         node.Add(Kind::kTimeout, i);
       }
       if (kills_ < options_.kills && !actors_[i].spared) node.Add(Kind::kKill, i);

@@ -34,8 +34,9 @@
 //   A step on what no other actor and no check ever touches, or what nobody ever writes, is not
 //   a step. Who shares what is learned in passing; then the exploration starts anew.
 //
-// What is not all: `kills`, `timeouts` and `last_resorts` bound how many there are in a schedule, `preemptions`
-// how often an actor that could go on has to stand back. Summary() says which were in force.
+// What is not all: `kills`, `timeouts` and `last_resorts` bound how many there are in a schedule,
+// `preemptions` how often an actor that could go on has to stand back. Summary() says which were in
+// force.
 
 #ifndef MP_TESTS_MODEL_EXPLORE_H_
 #define MP_TESTS_MODEL_EXPLORE_H_

@@ -58,9 +58,7 @@ int Sleepers::Leave() {
   return TakeOut(own);
 }
 
-void Sleepers::LeaveAtDeath(void* sleeper) {
-  Current().TakeOut(*static_cast<Sleeper*>(sleeper));
-}
+void Sleepers::LeaveAtDeath(void* sleeper) { Current().TakeOut(*static_cast<Sleeper*>(sleeper)); }
 
 int Sleepers::Wake(const void* word, int count) {
   if (current_ == nullptr) return 0;
