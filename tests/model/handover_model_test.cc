@@ -8,10 +8,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -74,7 +74,7 @@ using Kind = ProcessTable::Kind;
 
 constexpr uint32_t kSlots = 6;  // slot 0 is nobody's
 constexpr uint32_t kLanes = 4;
-constexpr int kMostActors = 4;
+constexpr int kMostActors = 5;
 constexpr int64_t kNow = 1'000'000;  // in milliseconds, as the clock stands
 
 class Family {
@@ -93,7 +93,7 @@ class Family {
     model.Check([this] { return AtTheEnd(); });
   }
 
-  // A process that is LIVE when all begins, without a lane, and with one.
+  // A process that is LIVE when all begins, without a lane and with one. Its end is as a kill.
   ActorId Newcomer(const char* name, std::function<void()> body) {
     const ActorId actor = model_.Actor(name, std::move(body));
     model_.As(actor, [this, actor] { live_[actor] = *table_.ClaimForSelf(false); });
@@ -103,6 +103,24 @@ class Family {
     const ActorId actor = Newcomer(name, std::move(body));
     model_.As(actor, [this] { ClaimLane(); });
     return actor;
+  }
+  ActorId Mortal() {
+    return Process("mortal", [this] { model_.Await("end", [] { return true; }); });
+  }
+  // One who changes the words that `actor` was to change, and was killed before: others wait for
+  // it.
+  void InPlaceOf(ActorId actor) {
+    model_.Spare(model_.Actor("deputy", [this, actor] {
+      model_.Await("wait for an end", [this, actor] { return model_.Ended(actor); });
+      deputy_owes_ = 1;
+      for (FutexWord* changed : {&word, &later, &last}) {
+        uint32_t before = 0;
+        if (changed->compare_exchange_strong(before, 1)) {
+          internal::FutexWake(*changed, internal::kWakeAll);
+        }
+      }
+      deputy_owes_ = 0;
+    }));
   }
 
   // By actors --------------------------------------------------------------------------
@@ -117,7 +135,7 @@ class Family {
     notes_[Self()] = 0;
   }
   // The same, where each one wakes the next.
-  void AwaitChangeAndPassOn(FutexWord& word) {
+  void AwaitChangeAndPassOn() {
     notes_[Self()] = 1;
     {
       const SleepsOn note(OwnLane(), word);
@@ -142,6 +160,11 @@ class Family {
     notes_[Self()] = 0;
   }
 
+  void Join(ActorId actor) {
+    model_.Await("wait for an end", [this, actor] { return model_.Ended(actor); });
+    By(live_[Self()]).Bury(live_[actor]);
+  }
+
   // In the place of wait.cc ------------------------------------------------------------------
 
   WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& options) {
@@ -152,8 +175,10 @@ class Family {
   uint32_t Deaths() { return lanes_.deaths().load(); }
   Lane* OwnLane() { return lanes_.OfThisThread(live_[Self()]); }
 
-  FutexWord one = 0;
-  FutexWord other = 0;
+  FutexWord word = 0;
+  // Of one that changes more than that.
+  FutexWord later = 0;
+  FutexWord last = 0;
   static Family* current;
 
  private:
@@ -172,8 +197,12 @@ class Family {
     }
     return -1;
   }
-  bool IsAsleep(ActorId actor) const { return Lives(actor) && sleepers_.IsAsleep(actor + 1); }
   bool IsIn(ActorId actor, const FutexWord& word) const { return sleepers_.IsIn(actor + 1, &word); }
+  // On all that it sleeps on: its own word is the last.
+  bool IsAsleep(ActorId actor) const {
+    return Lives(actor) && sleepers_.IsAsleep(actor + 1) &&
+           (IsIn(actor, word) || IsIn(actor, later) || IsIn(actor, last) || IsIn(actor, never_));
+  }
 
   // What holds after every step.
   std::string Broken() const {
@@ -185,10 +214,9 @@ class Family {
       if (lane.alive.HolderTid() != actor + 1) return "L1: a lane is not held by its thread";
       if (notes_[actor] == 0 && HasNotes(lane)) return "L2: a lane has notes of another's";
     }
-    for (const FutexWord* word : {&one, &other}) {
-      if (word->load() == 0 || IsOwed(*word)) continue;
+    if (word.load() != 0 && !IsOwed()) {
       for (ActorId actor = 0; actor < kMostActors; ++actor) {
-        if (IsAsleep(actor) && IsIn(actor, *word)) return "L3: nobody owes a sleeper its wake";
+        if (IsAsleep(actor) && IsIn(actor, word)) return "L3: nobody owes a sleeper its wake";
       }
     }
     return WatchIsBroken();
@@ -200,7 +228,8 @@ class Family {
     return any;
   }
   // Whether one who is awake, or dead and not buried, is to wake who sleeps on the word.
-  bool IsOwed(const FutexWord& word) const {
+  bool IsOwed() const {
+    if (deputy_owes_ != 0) return true;
     const auto address = reinterpret_cast<uint64_t>(&word);
     for (const Lane& lane : lane_memory_) {
       const ProcessId process = lane.process.load();
@@ -261,6 +290,7 @@ class Family {
   std::array<ProcessId, kMostActors> live_ = {};     // of actors that were LIVE from the beginning
   std::array<uint64_t, kMostActors> has_lane_ = {};  // it has claimed one
   std::array<uint64_t, kMostActors> notes_ = {};     // its lane may say something
+  uint64_t deputy_owes_ = 0;
 };
 
 Family* Family::current = nullptr;
@@ -300,16 +330,142 @@ bool Heap::ChangeOwner(void*, Owner, Owner) { return false; }
 namespace mp::model {
 namespace {
 
-// A death is told to who sleeps, whoever else of them dies.
+// Some of these have too many schedules; the long version has more of them.
+int Preemptions(int usual, int under_stress) { return Stress() ? under_stress : usual; }
+
+// A death is told to who sleeps, whoever else of them dies; and naps may end.
 TEST(HandoverModelTest, ADeathIsTold) {
-  const Report report = Explore({.name = "handover: a death", .kills = 1}, [](Model& model) {
-    Family& family = MakeFamily(model);
-    const ActorId mortal = family.Process("mortal", [] {});
-    for (const char* name : {"first", "second"}) {
-      family.Process(name, [&family, mortal] { family.AwaitDeathOf(mortal); });
-    }
-  });
+  for (const int timeouts : {0, 1}) {
+    const Report report =
+        Explore({.name = "handover: a death",
+                 .kills = Stress() ? 2 : 1,
+                 .timeouts = Stress() ? 2 * timeouts : timeouts,
+                 .preemptions = timeouts == 0 ? Preemptions(2, 4) : Preemptions(1, 3)},
+                [](Model& model) {
+                  Family& family = MakeFamily(model);
+                  const ActorId mortal = family.Mortal();
+                  for (const char* name : {"first", "second"}) {
+                    family.Process(name, [&family, mortal] { family.AwaitDeathOf(mortal); });
+                  }
+                });
+    EXPECT_TRUE(report.Clean()) << report.Summary();
+  }
+}
+
+// A lane that is claimed while the sentry looks, or is about to sleep, is watched, too.
+TEST(HandoverModelTest, ANewcomersDeathIsTold) {
+  const Report report = Explore(
+      {.name = "handover: a newcomer", .kills = 1, .preemptions = Preemptions(1, 3)},
+      [](Model& model) {
+        Family& family = MakeFamily(model);
+        const ActorId newcomer = family.Newcomer("newcomer", [&family] { family.ClaimLane(); });
+        // Before it has a lane nobody is told of its death.
+        model.Spare(newcomer);
+        for (const char* name : {"first", "second"}) {
+          family.Process(name, [&family, newcomer] { family.AwaitDeathOf(newcomer); });
+        }
+      });
   EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+TEST(HandoverModelTest, WhoIsOwedAWakeGetsIt) {
+  const Report report = Explore(
+      {.name = "handover: a debt", .kills = 2, .preemptions = Preemptions(1, 2)}, [](Model& model) {
+        Family& family = MakeFamily(model);
+        const ActorId debtor =
+            family.Process("debtor", [&family] { family.Change(family.word, internal::kWakeAll); });
+        family.InPlaceOf(debtor);
+        for (const char* name : {"first", "second"}) {
+          family.Process(name, [&family] { family.AwaitChange(family.word); });
+        }
+      });
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+TEST(HandoverModelTest, AWokenSleeperThatDiesPassesItOn) {
+  const Report report = Explore(
+      {.name = "handover: a wake that is passed on", .kills = 2, .preemptions = Preemptions(1, 2)},
+      [](Model& model) {
+        Family& family = MakeFamily(model);
+        const ActorId debtor =
+            family.Process("debtor", [&family] { family.Change(family.word, 1); });
+        family.InPlaceOf(debtor);
+        for (const char* name : {"first", "second"}) {
+          family.Process(name, [&family] { family.AwaitChangeAndPassOn(); });
+        }
+      });
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// One whose wait is over while the other's is not.
+TEST(HandoverModelTest, ASentryThatLeavesHandsTheDutyOn) {
+  const Report report = Explore(
+      {.name = "handover: a sentry that leaves", .kills = 1, .preemptions = Preemptions(1, 3)},
+      [](Model& model) {
+        Family& family = MakeFamily(model);
+        const ActorId mortal =
+            family.Process("mortal", [&family] { family.Change(family.word, internal::kWakeAll); });
+        family.InPlaceOf(mortal);
+        family.Process("first", [&family] { family.AwaitChange(family.word); });
+        family.Process("second", [&family, mortal] { family.AwaitDeathOf(mortal); });
+      });
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// And so does the one that follows it, whether it has the duty or is woken for all at once. The
+// third needs somebody to see to what it is owed.
+TEST(HandoverModelTest, ASuccessorThatLeavesHandsTheDutyOn) {
+  const Report report = Explore(
+      {.name = "handover: a successor that leaves", .kills = 1, .preemptions = Preemptions(0, 1)},
+      [](Model& model) {
+        Family& family = MakeFamily(model);
+        const ActorId debtor = family.Process("debtor", [&family] {
+          for (FutexWord* word : {&family.word, &family.later, &family.last}) {
+            family.Change(*word, internal::kWakeAll);
+          }
+        });
+        family.InPlaceOf(debtor);
+        for (FutexWord* word : {&family.word, &family.later, &family.last}) {
+          model.Spare(family.Process("sleeper", [&family, word] { family.AwaitChange(*word); }));
+        }
+      });
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// The same where it is not a sentry that buries.
+TEST(HandoverModelTest, WhoeverBuriesADebtorPaysItsDebt) {
+  const Report report = Explore(
+      {.name = "handover: a debt that others pay", .kills = 1, .preemptions = Preemptions(2, 3)},
+      [](Model& model) {
+        Family& family = MakeFamily(model);
+        const ActorId debtor =
+            family.Process("debtor", [&family] { family.Change(family.word, internal::kWakeAll); });
+        family.InPlaceOf(debtor);
+        family.Newcomer("joiner", [&family, debtor] { family.Join(debtor); });
+        family.Process("first", [&family] { family.AwaitChange(family.word); });
+      });
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// Where a sentry and its successor die in a row the third has to wait for the end of a nap; that
+// is enough.
+TEST(HandoverModelTest, ASentryAndItsSuccessorMayDie) {
+  for (const bool nap : {false, true}) {
+    const Report report =
+        Explore({.name = "handover: a sentry and its successor",
+                 .kills = 2,
+                 .last_resorts = nap ? 1 : 0,
+                 .preemptions = Preemptions(0, 1)},
+                [](Model& model) {
+                  Family& family = MakeFamily(model);
+                  const ActorId mortal = family.Mortal();
+                  model.Spare(mortal);
+                  for (const char* name : {"first", "second", "third"}) {
+                    family.Process(name, [&family, mortal] { family.AwaitDeathOf(mortal); });
+                  }
+                });
+    EXPECT_EQ(report.Clean(), nap) << report.Summary();
+  }
 }
 
 }  // namespace

@@ -31,6 +31,8 @@ class Sleepers {
   // Takes it out of all. Returns the last of its words that it was woken on, in the order of
   // Enter(); -1: none.
   int Leave();
+  // How often it has slept since it was woken: counted by who lets it sleep.
+  uint64_t& NapsInARow() { return Own().naps; }
   // Wakes the first `count` on `word`; returns how many. Where there is no Sleepers, nobody sleeps.
   static int Wake(const void* word, int count);
 
@@ -52,6 +54,7 @@ class Sleepers {
   };
   struct Sleeper {
     Place places[kMostWords];
+    uint64_t naps;
   };
 
   static void LeaveAtDeath(void* sleeper);
