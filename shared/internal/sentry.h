@@ -78,7 +78,7 @@ class Sentry {
   void LookAtUnborn();
   void LookAgainIn(int64_t milliseconds);
 
-  const Undertaker& undertaker_;
+  const Undertaker undertaker_;
   SentryPost& post_;
   std::vector<Suspect> suspects_;
   ProcessId last_dead_ = 0;      // whose burial was tried last
