@@ -206,7 +206,7 @@ absl::StatusOr<Domain::Identity*> Domain::MakeIdentity() {
 }
 
 internal::Undertaker Domain::ThisUndertaker() {
-  return {header_, processes_, *heap_, stakes_, lanes_, permits_, AsHolder().identity()};
+  return {header_, processes_, *heap_, stakes_, lanes_, permits_, ThisProcess().identity()};
 }
 
 void Domain::Bury(internal::ProcessId dead) { ThisUndertaker().Bury(dead); }
@@ -214,8 +214,6 @@ void Domain::Bury(internal::ProcessId dead) { ThisUndertaker().Bury(dead); }
 int Domain::BuryTheDead(internal::Evidence evidence) {
   return ThisUndertaker().BuryTheDead(evidence);
 }
-
-int Domain::BuryTheUnborn() { return ThisUndertaker().BuryTheUnborn(); }
 
 bool Domain::AnyInherited(const internal::ProcessTable::Legacy& legacy) {
   if (processes_.MayBeUnknown(legacy.made)) return true;

@@ -133,8 +133,8 @@ class Domain {
   // evidence, returning how many.
   void Bury(internal::ProcessId dead);
   int BuryTheDead(internal::Evidence evidence);
-  // Children that were killed before they began.
-  int BuryTheUnborn();
+  // To bury more, as this process.
+  internal::Undertaker ThisUndertaker();
 
   // The clock of processes(), for an object that this process makes; 0 while it forks, when
   // the child may or may not have it.
@@ -169,7 +169,6 @@ class Domain {
 
   static absl::StatusOr<Domain*> Make();
   static absl::StatusOr<Identity*> MakeIdentity();
-  internal::Undertaker ThisUndertaker();
   absl::StatusOr<internal::ProcessId> ClaimForChild();
   absl::StatusOr<internal::ProcessId> ClaimForSelf();
   internal::ProcessId Register();

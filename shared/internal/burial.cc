@@ -70,6 +70,8 @@ bool Undertaker::GiveBack(const timespec& deadline, ProcessId dead, uint32_t fla
   } else if (stakes.unkept().load(std::memory_order_seq_cst) == 0) {
     return true;
   }
+  // First, or its own burial would not look for what it has in hand of the dead one's.
+  processes.SetFlag(self, ProcessTable::kUsedHeap);
   // First: who buries it when this process dies looks, too, though the mark is gone; and what is
   // taken from limbo is looked for as what the dead one had.
   processes.SetFlag(dead, ProcessTable::kUsedHeap);

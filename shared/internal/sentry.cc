@@ -39,17 +39,16 @@ timespec Sentry::Look(std::vector<FutexExpectation>& words) {
   pause_ = kEachSecond;
   found_.clear();
   more_.clear();
-  watched_.assign(domain_.processes().committed(), false);
+  watched_.assign(undertaker_.processes.committed(), false);
   LookAtLanes(words);
   // Of the others the lanes are free, or their threads live.
   std::erase_if(suspects_, [this](const Suspect& s) { return s.seen != now_; });
-  SentryPost& post = domain_.sentry_post();
-  const auto looked = static_cast<int64_t>(post.looked.load(std::memory_order_relaxed));
+  const auto looked = static_cast<int64_t>(post_.looked.load(std::memory_order_relaxed));
   if (now_ - looked >= kEachSecond) {
     LookAtProcesses();
     // At its end: it may take long, and is not to follow on itself.
-    post.looked.store(static_cast<uint64_t>(Milliseconds(CLOCK_MONOTONIC)),
-                      std::memory_order_relaxed);
+    post_.looked.store(static_cast<uint64_t>(Milliseconds(CLOCK_MONOTONIC)),
+                       std::memory_order_relaxed);
   } else {
     LookAgainIn(looked + kEachSecond - now_);
   }
@@ -60,7 +59,7 @@ timespec Sentry::Look(std::vector<FutexExpectation>& words) {
 }
 
 void Sentry::LookAtLanes(std::vector<FutexExpectation>& words) {
-  LaneTable& lanes = domain_.lanes();
+  LaneTable& lanes = undertaker_.lanes;
   const size_t room = kMostFutexes - words.size();
   const uint32_t committed = lanes.committed();
   uint64_t sleepers = 0;
@@ -76,7 +75,7 @@ void Sentry::LookAtLanes(std::vector<FutexExpectation>& words) {
     const uint32_t slot = ProcessTable::IndexOf(process);
     if (slot >= watched_.size()) {  // came since
       LookAgainIn(1);
-    } else if (process == self_ || watched_[slot]) {
+    } else if (process == undertaker_.self || watched_[slot]) {
       more_.push_back(&lane);
     } else if (found_.size() == room) {
       LookAgainIn(kShort);
@@ -89,7 +88,7 @@ void Sentry::LookAtLanes(std::vector<FutexExpectation>& words) {
     if (found_.size() == room) break;
     Watch(*lane, found_);
   }
-  domain_.sentry_post().sleepers.store(sleepers + 1, std::memory_order_relaxed);
+  post_.sleepers.store(sleepers + 1, std::memory_order_relaxed);
 }
 
 // False: the lane has changed.
@@ -104,9 +103,9 @@ bool Sentry::Watch(Lane& lane, std::vector<FutexExpectation>& words) {
 }
 
 void Sentry::LookAtEnded(Lane& lane, ProcessId process) {
-  LaneTable& lanes = domain_.lanes();
+  LaneTable& lanes = undertaker_.lanes;
   lanes.WakeFor(lane);
-  if (process == self_) {
+  if (process == undertaker_.self) {
     lanes.FreeIfGone(lane);
     return;
   }
@@ -134,22 +133,23 @@ void Sentry::LookAtEnded(Lane& lane, ProcessId process) {
 
 // Whether nothing is left to prove.
 bool Sentry::IsBuried(ProcessId process) {
-  const ProcessTable::Entry entry = domain_.processes().Find(process);
+  const ProcessTable::Entry entry = undertaker_.processes.Find(process);
   if (entry.kind != Kind::kLive) return entry.kind == Kind::kFree;
-  if (!IsDead(entry.pid, entry.started, domain_.header(), Evidence::kThorough)) return false;
-  domain_.Bury(process);
+  if (!IsDead(entry.pid, entry.started, undertaker_.header, Evidence::kThorough)) return false;
+  undertaker_.Bury(process);
   return true;
 }
 
 void Sentry::LookAtProcesses() {
-  const ProcessTable& processes = domain_.processes();
+  const ProcessTable& processes = undertaker_.processes;
   const int64_t boot_now = Milliseconds(CLOCK_BOOTTIME);
   bool has_unborn = false;
   ProcessId first_dead = 0;
   ProcessId next_dead = 0;  // after the one that was tried last
   for (auto entry = processes.Next(0); entry.kind != Kind::kFree;
        entry = processes.Next(entry.id)) {
-    if (entry.id == self_ || ProcessTable::IndexOf(entry.id) >= watched_.size()) continue;
+    if (entry.id == undertaker_.self || ProcessTable::IndexOf(entry.id) >= watched_.size())
+      continue;
     if (entry.kind == Kind::kDead) {
       if (first_dead == 0) first_dead = entry.id;
       const bool after = ProcessTable::IndexOf(entry.id) > ProcessTable::IndexOf(last_dead_);
@@ -158,8 +158,8 @@ void Sentry::LookAtProcesses() {
     // Also where a lane is watched: of one who held thousands of robust mutexes the kernel may
     // have left that out.
     if (entry.kind == Kind::kLive &&
-        IsDead(entry.pid, entry.started, domain_.header(), Evidence::kQuick)) {
-      domain_.Bury(entry.id);
+        IsDead(entry.pid, entry.started, undertaker_.header, Evidence::kQuick)) {
+      undertaker_.Bury(entry.id);
     }
     has_unborn =
         has_unborn || (entry.kind == Kind::kForked &&
@@ -168,7 +168,7 @@ void Sentry::LookAtProcesses() {
   // One a look, in turn: what a stopped undertaker has begun is not to keep the others waiting.
   if (first_dead != 0) {
     last_dead_ = next_dead != 0 ? next_dead : first_dead;
-    domain_.Bury(last_dead_);
+    undertaker_.Bury(last_dead_);
   }
   if (!has_unborn) {
     unborn_delay_ = kEachSecond;
@@ -180,7 +180,7 @@ void Sentry::LookAtProcesses() {
 
 // A process that nobody knows, and that maps the domain, may be there for long.
 void Sentry::LookAtUnborn() {
-  if (domain_.BuryTheUnborn() > 0) unborn_delay_ = kEachSecond;
+  if (undertaker_.BuryTheUnborn() > 0) unborn_delay_ = kEachSecond;
   unborn_next_ = Milliseconds(CLOCK_MONOTONIC) + unborn_delay_;
   unborn_delay_ = std::min(2 * unborn_delay_, kMostForUnborn);
 }

@@ -1,7 +1,7 @@
 // Sentry: one of the threads that sleep watches over the family for all of them, and buries
 // who dies. So nobody polls while nobody sleeps, and of those who sleep only one.
 //
-//   Sentry sentry(domain, self);
+//   Sentry sentry(undertaker, post);
 //   for (;;) {
 //     words = ...;                             // what the caller sleeps for, at the end
 //     const timespec next = sentry.Look(words);
@@ -41,7 +41,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "shared/domain.h"
+#include "shared/internal/burial.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/process_table.h"
@@ -51,8 +51,8 @@ namespace mp::internal {
 
 class Sentry {
  public:
-  // `self`: the calling process.
-  Sentry(Domain& domain, ProcessId self) : domain_(domain), self_(self) {}
+  // `undertaker` buries as the calling process.
+  Sentry(const Undertaker& undertaker, SentryPost& post) : undertaker_(undertaker), post_(post) {}
 
   // Puts words to watch in front of those in `words`, as far as there is room for them.
   // Returns when to look again, at the latest.
@@ -78,8 +78,8 @@ class Sentry {
   void LookAtUnborn();
   void LookAgainIn(int64_t milliseconds);
 
-  Domain& domain_;
-  const ProcessId self_;
+  const Undertaker undertaker_;
+  SentryPost& post_;
   std::vector<Suspect> suspects_;
   ProcessId last_dead_ = 0;      // whose burial was tried last
   int64_t unborn_next_ = 0;      // when to look for the unborn

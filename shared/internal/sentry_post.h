@@ -10,7 +10,7 @@
 //   S1  Who holds `duty` is about to look, or sleeps on all that a look has found.
 //   S2  Its unlock, and its death, wake one of those who sleep on its word.
 //   Repair after a death: the one who was woken takes `duty` and looks. Where that one dies,
-//   too, before it has it, one whose nap ends does.
+//   too, before it has it and its word has kSleepers again, one whose nap ends does.
 
 #ifndef MP_SHARED_INTERNAL_SENTRY_POST_H_
 #define MP_SHARED_INTERNAL_SENTRY_POST_H_

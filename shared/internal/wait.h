@@ -11,8 +11,7 @@
 // which one of those who sleep sees to (sentry.h).
 //
 //   phase   for                    how
-//   spin    some microseconds      pauses, then yields; as far as that has paid lately, and not
-//                                  where this thread has one processor
+//   spin    some microseconds      pauses, then yields (spinning.h)
 //   nap     20 ms                  on the word alone: what a futex costs. Longer than a tick of
 //                                  the kernel: a timer that is nearer costs a round trip more
 //                                  than the sleep
@@ -70,15 +69,6 @@ uint32_t Deaths();
 // The calling thread's, for notes; nullptr: there is none, and who sleeps looks up by itself.
 Lane* LaneForNotes();
 
-// Until `done()` says so, or it is no longer worth it: false.
-template <typename Done>
-bool SpinUntil(const Done& done);
-// The same for what its holder takes and gives in turn, as a lock: looks rarely, since each look
-// takes the word away from the holder's processor. (With a look each pause two processes get a
-// third done of what they do so: lock_benchmark.)
-template <typename Done>
-bool SpinRarelyUntil(const Done& done);
-
 // `change` changes the word, or not; then at most `count` of its sleepers are woken.
 template <typename Change>
 void ChangeAndWake(FutexWord& word, int count, const Change& change) {
@@ -89,64 +79,6 @@ void ChangeAndWake(FutexWord& word, int count, const Change& change) {
 }
 inline void WakeAll(FutexWord& word) {
   ChangeAndWake(word, kWakeAll, [&word] { word.fetch_add(1, std::memory_order_acq_rel); });
-}
-
-// How spinning has paid, in this thread.
-class Spinning {
- public:
-  static constexpr int kPauses = 100;
-  static constexpr int kYields = 20;
-  static constexpr int kRareLooks = 4;
-  static constexpr int kPausesBetween = 200;
-
-  // Whether to spin now.
-  static bool Begin();
-  static void End(bool paid) {
-    credit_ = paid ? (credit_ + kGain < kMost ? credit_ + kGain : kMost)
-                   : (credit_ > 0 ? credit_ - 1 : 0);
-  }
-  static void Pause();
-  static void Yield();
-
- private:
-  static constexpr int kMost = 16;
-  static constexpr int kGain = 4;
-
-  static inline constinit thread_local int credit_ = kMost;
-  static inline constinit thread_local uint32_t count_ = 0;
-  static inline constinit thread_local bool alone_ = false;
-};
-
-template <typename Done>
-bool SpinUntil(const Done& done) {
-  if (!Spinning::Begin()) return false;
-  for (int i = 0; i < Spinning::kPauses + Spinning::kYields; ++i) {
-    if (i < Spinning::kPauses) {
-      Spinning::Pause();
-    } else {
-      Spinning::Yield();
-    }
-    if (done()) {
-      Spinning::End(true);
-      return true;
-    }
-  }
-  Spinning::End(false);
-  return false;
-}
-
-template <typename Done>
-bool SpinRarelyUntil(const Done& done) {
-  if (!Spinning::Begin()) return false;
-  for (int look = 0; look < Spinning::kRareLooks; ++look) {
-    for (int i = 0; i < Spinning::kPausesBetween; ++i) Spinning::Pause();
-    if (done()) {
-      Spinning::End(true);
-      return true;
-    }
-  }
-  Spinning::End(false);
-  return false;
 }
 
 }  // namespace mp::internal

@@ -15,6 +15,7 @@
 #include "shared/internal/futex.h"
 #include "shared/internal/held_locks.h"
 #include "shared/internal/lane.h"
+#include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
 
 namespace mp::internal {

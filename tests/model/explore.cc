@@ -114,7 +114,8 @@ class Explorer {
   Model& model() { return model_; }
   Actor& actor(int index) { return actors_[index]; }
   int actor_count() const { return actor_count_; }
-  int& acting() { return acting_; }
+  void ActAs(int actor, const std::function<void()>& set_up);
+  void AddPerActor(void* variable);
   std::function<std::string()> always;
   std::function<std::string()> check;
 
@@ -161,6 +162,8 @@ class Explorer {
     return last_ran_ != kNobody && actors_[last_ran_].life == Life::kAlive && Ready(last_ran_);
   }
   void Die(int index, Life how);
+  int Become(int who);
+  void LoadVariablesOf(int who);
   uint64_t Key() const;
   void SetFailure(std::string_view message);
   std::string DescribeBounds() const;
@@ -184,6 +187,14 @@ class Explorer {
   int acting_ = kNobody;
   bool observing_ = false;
   bool settling_ = false;
+
+  // What each actor has its own of, by who has it; that of nobody comes first.
+  struct PerActor {
+    void* variable;
+    std::array<uint64_t, kLast + 2> values;
+  };
+  std::vector<PerActor> per_actor_;
+  int loaded_ = kNobody;  // whose are in the variables
 
   // The schedule that runs.
   std::vector<Traced> trace_;
@@ -242,7 +253,7 @@ void Explorer::RunOnce() {
   Reset();
   build_(model_);
   if (const int first = Decide(); first != kNobody) main_.SwitchTo(*fibers_[first]);
-  current_ = kNobody;
+  Become(kNobody);
   if (over_ && report_.Clean() && check != nullptr) {
     auto& fiber = fibers_[kObserver];
     if (fiber == nullptr) fiber = std::make_unique<Fiber>(kStackSize);
@@ -253,11 +264,11 @@ void Explorer::RunOnce() {
       fibers_[kObserver]->LeaveForEverTo(main_);
     });
     begun_[kObserver] = true;
-    current_ = kObserver;
+    Become(kObserver);
     observing_ = true;
     main_.SwitchTo(*fiber);
     observing_ = false;
-    current_ = kNobody;
+    Become(kNobody);
   }
   Settle();
 }
@@ -269,6 +280,7 @@ void Explorer::Reset() {
   actor_count_ = 0;
   always = nullptr;
   check = nullptr;
+  per_actor_.clear();
   trace_.clear();
   depth_ = 0;
   last_ran_ = kNobody;
@@ -306,7 +318,7 @@ int Explorer::Decide() {
       // It comes to its first step.
       actors_[i].life = Life::kAlive;
       begun_[i] = true;
-      return current_ = i;
+      return Become(i);
     }
     const bool known = depth_ < nodes_.size();
     if (!known && always != nullptr) {
@@ -384,8 +396,21 @@ int Explorer::Decide() {
     }
     if (last_ran_ != choice.actor && LastMayGoOn()) ++preemptions_;
     last_ran_ = choice.actor;
-    return current_ = choice.actor;
+    return Become(choice.actor);
   }
+}
+
+int Explorer::Become(int who) {
+  LoadVariablesOf(who);
+  return current_ = who;
+}
+
+void Explorer::LoadVariablesOf(int who) {
+  for (PerActor& own : per_actor_) {
+    std::memcpy(&own.values[loaded_ + 1], own.variable, sizeof(uint64_t));
+    std::memcpy(own.variable, &own.values[who + 1], sizeof(uint64_t));
+  }
+  loaded_ = who;
 }
 
 Explorer::Node Explorer::Choices() {
@@ -406,10 +431,11 @@ Explorer::Node Explorer::Choices() {
       if (actors_[i].life != Life::kAlive || (last_ready && i == last_ran_) || stay) continue;
       if (Ready(i)) node.Add(Kind::kRun, i);
     }
+    const int timeouts = options_.timeouts + (node.count == 0 ? options_.last_resorts : 0);
     for (int i = 0; i < actor_count_; ++i) {
       if (actors_[i].life != Life::kAlive) continue;
-      if (timeouts_ < options_.timeouts && actors_[i].pending.timed &&
-          actors_[i].pending.ready != nullptr && !stay) {
+      if (timeouts_ < timeouts && actors_[i].pending.timed && actors_[i].pending.ready != nullptr &&
+          !stay) {
         node.Add(Kind::kTimeout, i);
       }
       if (kills_ < options_.kills && !actors_[i].spared) node.Add(Kind::kKill, i);
@@ -431,7 +457,9 @@ bool Explorer::Ready(int index) {
 void Explorer::Die(int index, Life how) {
   actors_[index].life = how;
   gone_ |= 1U << index;
-  for (const Held& held : std::exchange(actors_[index].held, {})) held.release(held.what);
+  // The newest first, as the kernel does.
+  std::vector<Held> held = std::exchange(actors_[index].held, {});
+  for (; !held.empty(); held.pop_back()) held.back().release(held.back().what);
 }
 
 // What the future depends on.
@@ -480,6 +508,22 @@ ActorId Explorer::Begin(std::string_view name, std::function<void()> body) {
   });
   if (current_ != kNobody) See(static_cast<uint64_t>(index));
   return index;
+}
+
+void Explorer::ActAs(int actor, const std::function<void()>& set_up) {
+  const int loaded = loaded_;
+  acting_ = actor;
+  LoadVariablesOf(actor);
+  set_up();
+  LoadVariablesOf(loaded);
+  acting_ = kNobody;
+}
+
+void Explorer::AddPerActor(void* variable) {
+  uint64_t value;
+  std::memcpy(&value, variable, sizeof(value));
+  per_actor_.push_back({variable, {}});
+  per_actor_.back().values.fill(value);
 }
 
 Explorer::Tells Explorer::Touch(int by, const Step& step) {
@@ -602,6 +646,7 @@ std::string Explorer::DescribeBounds() const {
     out << "kills <= " << options_.kills;
   }
   if (options_.timeouts != 0) out << ", timeouts <= " << options_.timeouts;
+  if (options_.last_resorts != 0) out << ", and last resorts <= " << options_.last_resorts;
   if (options_.preemptions >= 0) {
     out << ", preemptions <= " << options_.preemptions;
   } else {
@@ -656,10 +701,10 @@ ActorId Model::Actor(std::string_view name, std::function<void()> body) {
 void Model::Spare(ActorId actor) { explorer_.actor(actor).spared = true; }
 
 void Model::As(ActorId actor, const std::function<void()>& set_up) {
-  explorer_.acting() = actor;
-  set_up();
-  explorer_.acting() = kNobody;
+  explorer_.ActAs(actor, set_up);
 }
+
+void Model::AddPerActor(void* variable) { explorer_.AddPerActor(variable); }
 
 void Model::Always(std::function<std::string()> broken) { explorer_.always = std::move(broken); }
 void Model::Check(std::function<std::string()> broken) { explorer_.check = std::move(broken); }

@@ -21,6 +21,7 @@
 // Death     An actor that is killed does nothing any more, and no destructor runs. Its mutexes
 //           are the next one's, who gets EOWNERDEAD. One that ends leaves the same.
 // Deadlock  Nobody can take a step, and not all have ended: a failure, as a failed Require().
+//           With `last_resorts` a wait that has an end may come to it first.
 // Failure   The first one ends the exploration. Summary() shows every step of that schedule, and
 //           the numbers that Options::replay takes to run it alone, under a debugger say.
 //
@@ -33,8 +34,9 @@
 //   A step on what no other actor and no check ever touches, or what nobody ever writes, is not
 //   a step. Who shares what is learned in passing; then the exploration starts anew.
 //
-// What is not all: `kills` and `timeouts` bound how many there are in a schedule, `preemptions`
-// how often an actor that could go on has to stand back. Summary() says which were in force.
+// What is not all: `kills`, `timeouts` and `last_resorts` bound how many there are in a schedule,
+// `preemptions` how often an actor that could go on has to stand back. Summary() says which were in
+// force.
 
 #ifndef MP_TESTS_MODEL_EXPLORE_H_
 #define MP_TESTS_MODEL_EXPLORE_H_
@@ -55,7 +57,8 @@ class Explorer;
 struct Options {
   std::string name;
   int kills = 0;
-  int timeouts = 0;                     // of waits that have an end
+  int timeouts = 0;                     // of waits that have an end, at any time
+  int last_resorts = 0;                 // of those, more where nobody can go on otherwise
   int preemptions = -1;                 // -1: any number
   bool reduce = true;                   // false: each schedule to its end, each step a step
   int64_t most_schedules = 20'000'000;  // more than these are a failure
@@ -94,6 +97,14 @@ class Model {
   // Runs `set_up` with the number and pid of an actor.
   void As(ActorId actor, const std::function<void()>& set_up);
 
+  // Of this variable, which the library has once for each thread, each actor has its own: what
+  // it is now, at first.
+  template <typename T>
+  void PerActor(T& variable) {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) == sizeof(uint64_t));
+    AddPerActor(&variable);
+  }
+
   void Always(std::function<std::string()> broken);
   void Check(std::function<std::string()> broken);
 
@@ -119,6 +130,7 @@ class Model {
  private:
   friend class Explorer;
   explicit Model(Explorer& explorer) : explorer_(explorer) {}
+  void AddPerActor(void* variable);
   Explorer& explorer_;
 };
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <climits>
 
+#include "tests/model/sleepers.h"
 #include "tests/model/step.h"
 
 namespace mp::internal {
@@ -23,6 +24,11 @@ bool Recursive(const pthread_mutex_t& mutex) {
 
 int HolderOf(const pthread_mutex_t& mutex) { return mutex.__data.__lock & FUTEX_TID_MASK; }
 
+// FUTEX_WAITERS, or 0.
+int SleepersOn(const pthread_mutex_t& mutex) {
+  return mutex.__data.__lock & static_cast<int>(FUTEX_WAITERS);
+}
+
 bool MayBeTaken(const void* argument) {
   const auto& mutex = *static_cast<const pthread_mutex_t*>(argument);
   return HolderOf(mutex) == 0 || HolderOf(mutex) == model::ActorNumber() ||
@@ -31,7 +37,14 @@ bool MayBeTaken(const void* argument) {
 
 void LeaveToTheNext(void* what) {
   auto& mutex = *static_cast<pthread_mutex_t*>(what);
-  mutex.__data.__lock = FUTEX_OWNER_DIED;
+  const int sleepers = SleepersOn(mutex);
+  mutex.__data.__lock = sleepers | FUTEX_OWNER_DIED;
+  if (sleepers != 0) model::Sleepers::Wake(&mutex, 1);
+}
+
+// At a death between an unlock and its wake.
+void WakeIfFree(void* what) {
+  if (static_cast<pthread_mutex_t*>(what)->__data.__lock == 0) model::Sleepers::Wake(what, 1);
 }
 
 int Take(pthread_mutex_t& mutex) {
@@ -44,7 +57,7 @@ int Take(pthread_mutex_t& mutex) {
   }
   if (HolderOf(mutex) != 0) return EBUSY;
   const bool died = (mutex.__data.__lock & FUTEX_OWNER_DIED) != 0;
-  mutex.__data.__lock = self;
+  mutex.__data.__lock = self | (died ? SleepersOn(mutex) : 0);
   mutex.__data.__count = 1;
   mutex.__data.__owner = died ? kInconsistent : self;
   model::Holds(&mutex, LeaveToTheNext);
@@ -80,8 +93,15 @@ int MutexUnlock(pthread_mutex_t* mutex) {
   if (HolderOf(*mutex) != model::ActorNumber()) return Tell(EPERM);
   if (--mutex->__data.__count != 0) return Tell(0);
   mutex->__data.__owner = mutex->__data.__owner == kInconsistent ? kNotRecoverable : 0;
+  const bool wake = SleepersOn(*mutex) != 0;
   mutex->__data.__lock = 0;
   model::HoldsNoMore(mutex);
+  if (wake) {
+    model::Holds(mutex, WakeIfFree);
+    model::TakeStep({.what = "wake after the unlock", .address = mutex, .write = true});
+    model::HoldsNoMore(mutex);
+    model::Sleepers::Wake(mutex, 1);
+  }
   return Tell(0);
 }
 

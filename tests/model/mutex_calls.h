@@ -4,6 +4,10 @@
 // them, in the same pthread_mutex_t, each call one step. The death of an actor, or its end,
 // leaves what it holds to the next one, who gets EOWNERDEAD. A timeout comes only where the
 // exploration allows for some (Options::timeouts).
+//
+// Where others have said that they sleep on a mutex (FUTEX_WAITERS), its unlock, and its holder's
+// death, wake one of them: the unlock in a step of its own, and who is killed before that has it
+// done by the kernel.
 
 #ifndef MP_TESTS_MODEL_MUTEX_CALLS_H_
 #define MP_TESTS_MODEL_MUTEX_CALLS_H_

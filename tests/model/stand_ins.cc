@@ -11,9 +11,6 @@
 #include "absl/functional/function_ref.h"
 #include "shared/internal/domain_file.h"
 #include "shared/internal/fatal.h"
-#include "shared/internal/lane.h"
-#include "shared/internal/permits.h"
-#include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "tests/model/explore.h"
 #include "tests/model/step.h"
@@ -23,6 +20,7 @@ extern "C" {
 
 int __real_clock_gettime(clockid_t clock, timespec* time);  // NOLINT
 pid_t __real_getpid();                                      // NOLINT
+pid_t __real_gettid();                                      // NOLINT
 
 // It stands still, where it is of no use to anybody.
 int __wrap_clock_gettime(clockid_t clock, timespec* time) {  // NOLINT
@@ -35,17 +33,16 @@ pid_t __wrap_getpid() {  // NOLINT
   return mp::model::Exploring() ? mp::model::ModelPid() : __real_getpid();
 }
 
+// As mutexes have it.
+pid_t __wrap_gettid() {  // NOLINT
+  return mp::model::Exploring() ? mp::model::ActorNumber() : __real_gettid();
+}
+
 }  // extern "C"
 
 namespace mp::internal {
 
 void Fatal(std::string_view message) { model::Fail("ends the process: " + std::string(message)); }
-
-// No actor sleeps, or owes a wake to one that does.
-void LaneTable::BuryLanesOf(ProcessId) {}
-void LaneTable::TellDeath() {}
-// Nor has it permits.
-void PermitTable::Bury(ProcessId) {}
 
 // Every actor maps the domain as long as it runs.
 bool IsDead(pid_t pid, uint64_t, const DomainHeader&, Evidence) {

@@ -138,7 +138,7 @@ TEST_F(SentryUnbornTest, WhereSomebodyUnknownMapsTheDomainItLooksEverMoreRarely)
   while (std::chrono::steady_clock::now() - begin < std::chrono::milliseconds(30)) {
     std::this_thread::yield();
   }
-  Sentry sentry(domain_, domain_.ThisProcess().identity());
+  Sentry sentry(domain_.ThisUndertaker(), domain_.sentry_post());
   for (int round = 0; round < 2; ++round) {
     const ProcessId unborn = MakeUnborn();
     ASSERT_NE(unborn, 0u);

@@ -1,0 +1,181 @@
+#include "shared/internal/waiter.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "shared/internal/robust_mutex.h"
+#include "shared/internal/sentry.h"
+#include "shared/internal/spinning.h"
+
+namespace mp::internal {
+namespace {
+
+constexpr int64_t kMillisecond = 1'000'000;
+// Beyond the next tick, or each nap sets the hardware's timer, which in a virtual machine costs
+// more than the sleep.
+constexpr int64_t kFirstNap = 20 * kMillisecond;
+constexpr int64_t kBlindNap = 50 * kMillisecond;
+constexpr int64_t kNapPerSleeper = 100 * kMillisecond;
+
+timespec After(int64_t nanoseconds) {
+  constexpr int64_t kSecond = 1000 * kMillisecond;
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  nanoseconds += time.tv_nsec;
+  time.tv_sec += nanoseconds / kSecond;
+  time.tv_nsec = nanoseconds % kSecond;
+  return time;
+}
+
+bool IsBefore(const timespec& a, const timespec& b) {
+  return a.tv_sec < b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec < b.tv_nsec);
+}
+
+}  // namespace
+
+using Result = Waiter::Result;
+
+Result Waiter::LookAndSpin() const {
+  Result seen = Look();
+  if (!seen.has_value() && options_.spin) SpinUntil([&] { return (seen = Look()).has_value(); });
+  return seen;
+}
+
+WaitResult Waiter::Sleep(const Undertaker& undertaker) const {
+  Lane* const lane = lanes_.OfThisThread(undertaker.self);
+  const SleepsOn note(lane, word_);
+  Result result = Nap(kFirstNap);
+  while (!result.has_value()) {
+    if (lane != nullptr) {
+      result = Watch(undertaker);
+    } else {
+      result = Nap(kBlindNap);
+      if (!result.has_value()) LookIfOverdue(undertaker);
+    }
+  }
+  return *result;
+}
+
+WaitResult Waiter::SleepWithoutSlot() const {
+  Result result = Nap(kFirstNap);
+  while (!result.has_value()) result = Nap(kBlindNap);
+  return *result;
+}
+
+Result Waiter::Look() const {
+  if (word_.load(std::memory_order_acquire) != value_) return WaitResult::kChanged;
+  if (options_.cancel != nullptr && options_.cancel->load(std::memory_order_acquire) != 0) {
+    return WaitResult::kCancelled;
+  }
+  if (options_.deaths != nullptr &&
+      lanes_.deaths().load(std::memory_order_acquire) != *options_.deaths) {
+    return WaitResult::kDeath;
+  }
+  return std::nullopt;
+}
+
+// `time`, or the caller's deadline if that is before.
+bool Waiter::Bound(timespec& time) const {
+  const bool last = options_.deadline != nullptr && !IsBefore(time, *options_.deadline);
+  if (last) time = *options_.deadline;
+  return last;
+}
+
+Result Waiter::After(FutexResult result, bool is_last) const {
+  if (result == FutexResult::kWoken) return WaitResult::kWoken;
+  if (const Result found = Look(); found.has_value()) return found;
+  if (result == FutexResult::kTimedOut && is_last) return WaitResult::kTimedOut;
+  return std::nullopt;
+}
+
+// On the word alone.
+Result Waiter::Nap(int64_t nanoseconds) const {
+  timespec end = internal::After(nanoseconds);
+  const bool is_last = Bound(end);
+  return After(FutexWait(word_, value_, &end), is_last);
+}
+
+// On the word, and others before it.
+Result Waiter::SleepOn(std::vector<FutexExpectation>& words, timespec end) const {
+  const bool is_last = Bound(end);
+  size_t woken = 0;
+  FutexResult result = FutexWaitAny(words, &end, woken);
+  if (result == FutexResult::kUnsupported) return Nap(kBlindNap);
+  // Ours is the last: had it been woken, it were that.
+  if (result == FutexResult::kWoken && woken + 1 != words.size()) result = FutexResult::kChanged;
+  return After(result, is_last);
+}
+
+void Waiter::AddOwn(std::vector<FutexExpectation>& words) const {
+  if (options_.cancel != nullptr) words.emplace_back(*options_.cancel, 0);
+  if (options_.deaths != nullptr) words.emplace_back(lanes_.deaths(), *options_.deaths);
+  words.emplace_back(word_, value_);
+}
+
+// Who is the sentry may be stopped: then others look in its place.
+void Waiter::LookIfOverdue(const Undertaker& undertaker) const {
+  if (!Sentry::IsOverdue(post_)) return;
+  std::vector<FutexExpectation> words;
+  AddOwn(words);
+  static_cast<void>(Sentry(undertaker, post_).Look(words));
+}
+
+Result Waiter::Watch(const Undertaker& undertaker) const {
+  RobustMutex& duty = post_.duty;
+  switch (duty.TryLock()) {
+    case RobustMutex::Result::kOwnerDied:
+      duty.MarkConsistent();
+      [[fallthrough]];
+    case RobustMutex::Result::kAcquired: {
+      const Result result = WatchAsSentry(undertaker);
+      static_cast<void>(duty.Unlock());
+      return result;
+    }
+    case RobustMutex::Result::kHeldByCaller:  // in a handler of a signal that came then
+      return Nap(kBlindNap);
+    case RobustMutex::Result::kBusy:
+      break;
+  }
+  const Result result = SleepBesideSentry(undertaker);
+  // The sentry's unlock may have woken this thread as its successor, too.
+  if (result.has_value() && duty.HolderTid() == 0) FutexWake(duty.word(), 1);
+  return result;
+}
+
+WaitResult Waiter::WatchAsSentry(const Undertaker& undertaker) const {
+  // Before: nobody sleeps on this thread's end of duty; a nap of somebody's finds it.
+  // After:  the unlock, or the death, wakes one of the others.
+  // Test:   SentryCrashTest.ADutyIsHandedOn
+  post_.duty.AnnounceSleepers();
+  Sentry sentry(undertaker, post_);
+  std::vector<FutexExpectation> words;
+  for (;;) {
+    words.clear();
+    // Read before the look: who comes after it changes it.
+    FutexWord& arrivals = lanes_.arrivals();
+    words.emplace_back(arrivals, arrivals.load(std::memory_order_acquire));
+    AddOwn(words);
+    const timespec next = sentry.Look(words);
+    if (const Result result = Look(); result.has_value()) return *result;
+    if (const Result result = SleepOn(words, next); result.has_value()) return *result;
+  }
+}
+
+Result Waiter::SleepBesideSentry(const Undertaker& undertaker) const {
+  uint32_t seen = post_.duty.word().load(std::memory_order_relaxed);
+  if (RobustMutex::HolderIn(seen) == 0 || !post_.duty.AnnounceSleeper(seen)) return Look();
+  std::vector<FutexExpectation> words;
+  words.emplace_back(post_.duty.word(), seen);
+  AddOwn(words);
+  const auto sleepers = static_cast<int64_t>(post_.sleepers.load(std::memory_order_relaxed));
+  const Result result =
+      SleepOn(words, internal::After(kNapPerSleeper * std::max<int64_t>(sleepers, 1)));
+  if (!result.has_value()) LookIfOverdue(undertaker);
+  return result;
+}
+
+}  // namespace mp::internal
