@@ -9,6 +9,7 @@
 #include "shared/internal/deadline.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/object.h"
+#include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
 
 namespace mp {

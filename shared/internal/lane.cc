@@ -13,6 +13,18 @@ namespace mp::internal {
 
 constexpr int kTries = 100;
 
+bool Lane::HasNoteOf(uint64_t address) const {
+  for (const Word& note : notes) {
+    if (note.load(std::memory_order_acquire) == address) return true;
+  }
+  return false;
+}
+
+void Lane::Clear() {
+  for (Word& note : notes) note.store(0, std::memory_order_relaxed);
+  cancel.store(0, std::memory_order_relaxed);
+}
+
 // Gives the lane back when its thread ends. A wait after that, in another destructor of the
 // thread, claims one anew, of whose end the kernel then tells.
 class ThreadEnd {
@@ -104,8 +116,7 @@ Lane* LaneTable::TryClaim(ProcessId self) {
       static_cast<void>(lane.alive.Unlock());
       continue;
     }
-    lane.sleeps_on.store(0, std::memory_order_relaxed);
-    for (Word& debt : lane.owes) debt.store(0, std::memory_order_relaxed);
+    lane.Clear();
     // Before: the lane is free, whoever holds its mutex.
     // After:  it is this thread's; its death is seen at the mutex.
     // Test:   LaneCrashTest.TheBirthOfALaneLeavesNothing
@@ -127,8 +138,7 @@ void LaneTable::EndThread() {
 void LaneTable::GiveBack(Lane& lane) {
   // Not of a copy that fork() did not make, which has its parent's.
   if (lane.alive.HolderTid() != gettid()) return;
-  lane.sleeps_on.store(0, std::memory_order_relaxed);
-  for (Word& debt : lane.owes) debt.store(0, std::memory_order_relaxed);
+  lane.Clear();
   // Before: the lane of a thread that has ended.
   // After:  free; a mutex whose owner died is no obstacle to who claims it.
   // Test:   LaneCrashTest.TheEndOfAThreadLeavesNothing
@@ -136,27 +146,50 @@ void LaneTable::GiveBack(Lane& lane) {
   static_cast<void>(lane.alive.Unlock());
 }
 
-void LaneTable::WakeAllOn(uint64_t address) const {
-  if (address - base_ >= size_ || address % alignof(FutexWord) != 0) return;
-  FutexWake(*reinterpret_cast<const FutexWord*>(address), kWakeAll);
+const FutexWord* LaneTable::WordAt(uint64_t address) const {
+  if (address - base_ >= size_ || address % alignof(FutexWord) != 0) return nullptr;
+  return reinterpret_cast<const FutexWord*>(address);
 }
 
-void LaneTable::TellSleepersOn(uint64_t address) {
-  if (address == 0) return;
+void LaneTable::WakeAllOn(uint64_t address) const {
+  if (const FutexWord* word = WordAt(address); word != nullptr) FutexWake(*word, kWakeAll);
+}
+
+void LaneTable::TellAllOn(uint64_t address) {
   const uint64_t committed = committed_.load(std::memory_order_acquire);
   for (uint64_t index = 0; index < committed; ++index) {
-    Lane& lane = lanes_[index];
-    if (lane.sleeps_on.load(std::memory_order_acquire) == address) {
-      lane.told.store(1, std::memory_order_release);
-    }
+    if (lanes_[index].HasNoteOf(address)) lanes_[index].told.store(1, std::memory_order_release);
   }
 }
 
 void LaneTable::WakeFor(const Lane& lane) {
-  const uint64_t sleeps_on = lane.sleeps_on.load(std::memory_order_acquire);
-  TellSleepersOn(sleeps_on);
-  WakeAllOn(sleeps_on);
-  for (const Word& debt : lane.owes) WakeAllOn(debt.load(std::memory_order_acquire));
+  for (const Word& note : lane.notes) {
+    const uint64_t address = note.load(std::memory_order_acquire);
+    if (address == 0) continue;
+    TellAllOn(address);
+    WakeAllOn(address);
+  }
+}
+
+void LaneTable::WakeOverlooked() const {
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  uint64_t woken = 0;  // many sleep on the same
+  for (uint64_t index = 0; index < committed; ++index) {
+    const Lane& lane = lanes_[index];
+    const uint64_t address = lane.SleepsOn();
+    if (address == 0 || lane.process.load(std::memory_order_relaxed) == 0) continue;
+    // Whoever is about to sleep there looks by itself: of whom this sees something old, too.
+    const FutexWord* const word = WordAt(address);
+    if (word != nullptr && address != woken &&
+        word->load(std::memory_order_acquire) != lane.expects.load(std::memory_order_acquire)) {
+      FutexWake(*word, kWakeAll);
+      woken = address;
+    }
+    const FutexWord* const cancel = WordAt(lane.cancel.load(std::memory_order_acquire));
+    if (cancel != nullptr && cancel->load(std::memory_order_acquire) != 0) {
+      FutexWake(*cancel, kWakeAll);
+    }
+  }
 }
 
 void LaneTable::BuryLanesOf(ProcessId dead) {
@@ -173,6 +206,7 @@ void LaneTable::BuryLanesOf(ProcessId dead) {
     // Test:   LaneCrashTest.TheBurialOfALaneMayBeInterrupted
     lane.process.compare_exchange_strong(process, 0, std::memory_order_acq_rel);
   }
+  WakeOverlooked();
 }
 
 bool LaneTable::FreeIfGone(Lane& lane) {
@@ -182,6 +216,7 @@ bool LaneTable::FreeIfGone(Lane& lane) {
   }
   // Nobody can have claimed it: that takes the mutex.
   WakeFor(lane);
+  WakeOverlooked();
   // Before: the lane of a thread that has ended, still, or again: the mutex tells.
   // After:  free.
   // Test:   LaneCrashTest.TheBurialOfALaneMayBeInterrupted
@@ -196,7 +231,7 @@ uint64_t LaneTable::CountOn(const FutexWord& word) const {
   for (uint64_t index = 0; index < committed; ++index) {
     const Lane& lane = lanes_[index];
     count += lane.process.load(std::memory_order_acquire) != 0 && lane.Held() &&
-             lane.sleeps_on.load(std::memory_order_acquire) == reinterpret_cast<uint64_t>(&word);
+             lane.HasNoteOf(reinterpret_cast<uint64_t>(&word));
   }
   return count;
 }

@@ -1,36 +1,35 @@
-// Lanes: what the others have to know of a thread that sleeps, or that owes others a wake.
-// One lane a thread, in the domain: it holds the lane's robust mutex for its life, so that
-// the kernel tells of its end; what it sleeps on stands beside it, so that whoever learns of
-// that end can pass on the wake that it took with it.
+// Lanes: what the others have to know of a thread that sleeps. One lane a thread, in the domain: it
+// holds the lane's robust mutex for its life, so that the kernel tells of its end; what it sleeps
+// on stands beside it, so that whoever learns of a death can wake those who would not be woken any
+// more: by a wake that the dead one owed, or that it was given and took along.
 //
 //   Lane* lane = table.OfThisThread(self);    // nullptr: none is left
-//   {
-//     const SleepsOn note(lane, word);        // before the sleep, until what it waited for
-//     ...                                     //   is its own
-//   }
-//   {
-//     const OwesWake debt(lane, word);        // before the change of the word, until others
-//     ...                                     //   are woken
-//   }
+//   const SleepsOn note(lane, word);          // before the sleep, until what it waited for is its
+//   ...                                       //   own
+//
+// Who changes a word and then wakes its sleepers notes nothing, and so may do it in a signal
+// handler: a burial wakes every thread whose word is not what it expects.
 //
 // Layout of a lane (128 bytes)
-//   field      written by            meaning
-//   alive      pthread               held by the thread for its life: its word tells of the end
-//   process    the holder of alive,  id of the process; 0: the lane is free. Commits the claim
-//              and its burial
-//   sleeps_on  the holder of alive   address of the 32-bit word on which the thread sleeps, is
-//                                    about to, or was woken and has not yet acted; 0: none
-//   owes       the holder of alive   addresses of words whose sleepers it is about to wake: a
-//                                    stack, since a signal handler may interrupt; 0: none
-//   told       the holder of alive, 1: another that slept on the same word has died since this
-//              who buries            thread began to
-//   room                             zero
+//   field    written by            meaning
+//   alive    pthread               held by the thread for its life: its word tells of the end
+//   process  the holder of alive,  id of the process; 0: the lane is free. Commits the claim
+//            and its burial
+//   notes    the holder of alive   addresses of 32-bit words on which the thread sleeps, is about
+//                                  to, or was woken and has not yet acted: a stack, since who takes
+//                                  its lock again after a wait sleeps within that; 0: none
+//   expects  the holder of alive   what the last of them is as long as it may sleep
+//   cancel   the holder of alive   address of a word that ends the sleep when it is not 0; 0: none
+//   told     the holder of alive,  1: another with a note of the same word has died since this
+//            who buries            thread's first one was made
+//   room                           zero
 //
 //   L1  Where process is not 0, `alive` was taken by a thread of it, and has not been given
 //       back. So when nobody holds `alive`, that thread has ended without giving the lane back.
-//   L2  sleeps_on and owes are 0 when a claim is committed: what is left of another's is
-//       cleared before it, by the one who holds `alive`.
-//   L3  Who gives a lane of the dead back has first woken all on what it says.
+//   L2  notes and cancel are 0 when a claim is committed: what is left of another's is cleared
+//       before it, by the one who holds `alive`.
+//   L3  Who gives a lane of the dead back has first told and woken all with notes of the same
+//       words; and wakes all whose word has changed before the burial ends.
 //   Repair after a death: the burial of the process (BuryLanesOf), or, of a thread that ended
 //   alone, FreeIfGone by any process.
 //
@@ -65,18 +64,31 @@
 namespace mp::internal {
 
 struct Lane {
-  static constexpr size_t kDebts = 4;
-  static constexpr size_t kRoom = 4;
+  static constexpr size_t kNotes = 4;
+  static constexpr size_t kRoom = 3;
 
   RobustMutex alive;
   Word process;
-  Word sleeps_on;
-  Word owes[kDebts];
+  Word notes[kNotes];
+  Word expects;
+  Word cancel;
   Word told;
   Word room[kRoom];
 
   // Whether its thread, or one that is about to have it, lives. A hint.
   bool Held() const { return alive.HolderTid() != 0; }
+  // The last of its notes: what it sleeps on, if it does.
+  uint64_t SleepsOn() const {
+    uint64_t last = 0;
+    for (const Word& note : notes) {
+      const uint64_t address = note.load(std::memory_order_acquire);
+      if (address != 0) last = address;
+    }
+    return last;
+  }
+  bool HasNoteOf(uint64_t address) const;
+  // By its thread, or before it is its.
+  void Clear();
 };
 static_assert(sizeof(Lane) == 128);
 
@@ -103,8 +115,10 @@ class LaneTable {
   // The same for one lane of which nobody holds `alive`, whether or not the process is dead.
   // False: somebody does, or has it in hand.
   bool FreeIfGone(Lane& lane);
-  // Wakes all on what the lane says, and tells them.
+  // Tells and wakes all with notes of the same words.
   void WakeFor(const Lane& lane);
+  // Wakes all whose word is not what they expect: whom somebody who died did not come to wake.
+  void WakeOverlooked() const;
 
   // How many threads note that they sleep on the word.
   uint64_t CountOn(const FutexWord& word) const;
@@ -152,7 +166,9 @@ class LaneTable {
   // At the end of the calling thread.
   static void EndThread();
   void WakeAllOn(uint64_t address) const;
-  void TellSleepersOn(uint64_t address);
+  void TellAllOn(uint64_t address);
+  // nullptr: it is no word of the domain.
+  const FutexWord* WordAt(uint64_t address) const;
 
   Lane* lanes_;     // constant
   uint64_t count_;  // constant
@@ -165,63 +181,36 @@ class LaneTable {
   FutexWord arrivals_;
 };
 
-// While it lives: when this thread dies, whoever sleeps on the word is woken. Of notes on the
-// same word the outermost counts; of another word, in a signal handler, both. `lane` may be
-// nullptr: nothing is noted.
-class OwesWake {
+// While it lives: when this thread dies, whoever sleeps on the word is woken, and told. `lane` may
+// be nullptr: nothing is noted.
+class SleepsOn {
  public:
-  OwesWake(Lane* lane, const FutexWord& word) : OwesWake(lane, reinterpret_cast<uint64_t>(&word)) {}
-  OwesWake(Lane* lane, uint64_t address) {
-    if (lane == nullptr || address == 0) return;
-    for (Word& debt : lane->owes) {
-      if (debt.load(std::memory_order_relaxed) != 0) continue;
-      // Before: nobody is owed anything, and nothing has changed.
-      // After:  a death wakes who sleeps on the word.
-      // Test:   WaitCrashTest.WhoIsOwedAWakeGetsIt
-      debt.store(address, std::memory_order_release);
-      debt_ = &debt;
+  SleepsOn(Lane* lane, const FutexWord& word) {
+    if (lane == nullptr) return;
+    const auto address = reinterpret_cast<uint64_t>(&word);
+    for (Word& note : lane->notes) {
+      const uint64_t other = note.load(std::memory_order_relaxed);
+      if (other == address) return;
+      if (other != 0) continue;
+      if (&note == lane->notes) lane->told.store(0, std::memory_order_relaxed);
+      // Before: it has not slept, so no wake was its.
+      // After:  a wake that it gets is passed on by its death.
+      // Test:   WaitCrashTest.AWokenSleeperThatDiesPassesItOn
+      note.store(address, std::memory_order_release);
+      note_ = &note;
       CompilerFence();
       return;
     }
   }
-  ~OwesWake() {
-    CompilerFence();
-    if (debt_ != nullptr) debt_->store(0, std::memory_order_release);
-  }
-  OwesWake(const OwesWake&) = delete;
-  OwesWake& operator=(const OwesWake&) = delete;
-
- private:
-  Word* debt_ = nullptr;  // nullptr: none, or no room: its sleepers look up by themselves
-};
-
-class SleepsOn {
- public:
-  SleepsOn(Lane* lane, const FutexWord& word)
-      : lane_(lane),
-        address_(reinterpret_cast<uint64_t>(&word)),
-        before_(lane == nullptr ? 0 : lane->sleeps_on.load(std::memory_order_relaxed)),
-        interrupted_(before_ == address_ ? nullptr : lane, before_) {
-    if (lane_ == nullptr || before_ == address_) return;
-    lane_->told.store(0, std::memory_order_relaxed);
-    // Before: it has not slept, so no wake was its.
-    // After:  a wake that it gets is passed on by its death.
-    // Test:   WaitCrashTest.AWokenSleeperThatDiesPassesItOn
-    lane_->sleeps_on.store(address_, std::memory_order_release);
-    CompilerFence();
-  }
   ~SleepsOn() {
     CompilerFence();
-    if (lane_ != nullptr) lane_->sleeps_on.store(before_, std::memory_order_release);
+    if (note_ != nullptr) note_->store(0, std::memory_order_release);
   }
   SleepsOn(const SleepsOn&) = delete;
   SleepsOn& operator=(const SleepsOn&) = delete;
 
  private:
-  Lane* const lane_;
-  const uint64_t address_;
-  const uint64_t before_;       // what a signal handler interrupted
-  const OwesWake interrupted_;  // which stays known
+  Word* note_ = nullptr;  // nullptr: it stands there already, or there is no room
 };
 
 }  // namespace mp::internal

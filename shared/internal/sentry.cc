@@ -71,7 +71,7 @@ void Sentry::LookAtLanes(std::vector<FutexExpectation>& words) {
       LookAtEnded(lane, process);
       continue;
     }
-    sleepers += lane.sleeps_on.load(std::memory_order_relaxed) != 0;
+    sleepers += lane.notes[0].load(std::memory_order_relaxed) != 0;
     const uint32_t slot = ProcessTable::IndexOf(process);
     if (slot >= watched_.size()) {  // came since
       LookAgainIn(1);

@@ -220,7 +220,7 @@ void SnapshotMaker::ReadLanes(const LaneTable::Place& table) {
   for (uint64_t i = 0; i < count; ++i) {
     Copy<Lane> lane;
     if (!Read(table.lanes + i * sizeof(Lane), lane)) return;
-    const uint64_t word = lane->sleeps_on.load(std::memory_order_relaxed);
+    const uint64_t word = lane->SleepsOn();
     const pid_t thread = lane->alive.HolderTid();
     if (word == 0 || thread == 0 || PidOf(lane->process.load(std::memory_order_relaxed)) == 0) {
       continue;

@@ -4,11 +4,12 @@
 //   const uint32_t seen = word.load();
 //   if (!IsTrue()) Wait(word, seen);          // in a loop; `word` changes when that may change
 //
-//   ChangeAndWake(word, kWakeAll, [&] { word.fetch_add(1); });
+//   word.fetch_add(1);
+//   FutexWake(word, kWakeAll);
 //
 // A word is 32 bits of the domain. Its waiters are told of a change by a wake; a wake that its
-// waker, or the woken one, takes along in its death is passed on by its burial (lane.h), for
-// which one of those who sleep sees to (sentry.h).
+// waker, or the woken one, takes along in its death is passed on by its burial (lane.h), which
+// one of those who sleep sees to (sentry.h).
 //
 //   phase   for                    how
 //   spin    some microseconds      pauses, then yields (spinning.h)
@@ -26,7 +27,7 @@
 // Death:    SleepsOn (lane.h) says how long a woken sleeper's death passes its wake on: until
 //           Wait() returns, or where the caller has its own, as long as that.
 // Fork:     a child does not wait in its parent's place.
-// Signals:  a handler may wake; Wait() goes on after it.
+// Signals:  a handler may change words and wake; Wait() goes on after it.
 // Cost:     see docs/benchmarks.md. The caller holds no lock of the heap.
 
 #ifndef MP_SHARED_INTERNAL_WAIT_H_
@@ -69,16 +70,13 @@ uint32_t Deaths();
 // The calling thread's, for notes; nullptr: there is none, and who sleeps looks up by itself.
 Lane* LaneForNotes();
 
-// `change` changes the word, or not; then at most `count` of its sleepers are woken.
-template <typename Change>
-void ChangeAndWake(FutexWord& word, int count, const Change& change) {
-  const OwesWake debt(LaneForNotes(), word);
-  change();
-  CompilerFence();
-  FutexWake(word, count);
-}
+// Changes the word and wakes all who sleep on it.
 inline void WakeAll(FutexWord& word) {
-  ChangeAndWake(word, kWakeAll, [&word] { word.fetch_add(1, std::memory_order_acq_rel); });
+  // Before: nothing has changed.
+  // After:  the burial of who dies before the next line wakes them.
+  // Test:   WaitCrashTest.WhoIsOwedAWakeGetsIt
+  word.fetch_add(1, std::memory_order_acq_rel);
+  FutexWake(word, kWakeAll);
 }
 
 }  // namespace mp::internal

@@ -35,6 +35,27 @@ bool IsBefore(const timespec& a, const timespec& b) {
   return a.tv_sec < b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec < b.tv_nsec);
 }
 
+// While it lives: the burial of who changed the word, or cancelled, and did not come to wake this
+// thread does so.
+class Expects {
+ public:
+  Expects(Lane* lane, uint32_t value, const FutexWord* cancel) : lane_(lane) {
+    if (lane == nullptr) return;
+    lane->expects.store(value, std::memory_order_relaxed);
+    lane->cancel.store(reinterpret_cast<uint64_t>(cancel), std::memory_order_relaxed);
+    CompilerFence();
+  }
+  ~Expects() {
+    CompilerFence();
+    if (lane_ != nullptr) lane_->cancel.store(0, std::memory_order_relaxed);
+  }
+  Expects(const Expects&) = delete;
+  Expects& operator=(const Expects&) = delete;
+
+ private:
+  Lane* const lane_;
+};
+
 }  // namespace
 
 using Result = Waiter::Result;
@@ -48,6 +69,7 @@ Result Waiter::LookAndSpin() const {
 WaitResult Waiter::Sleep(const Undertaker& undertaker) const {
   Lane* const lane = lanes_.OfThisThread(undertaker.self);
   const SleepsOn note(lane, word_);
+  const Expects expected(lane, value_, options_.cancel);
   Result result = Nap(kFirstNap);
   while (!result.has_value()) {
     if (lane != nullptr) {

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "shared/domain.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
 
 namespace mp::internal {

@@ -14,6 +14,7 @@
 #include "shared/internal/fatal.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/object.h"
+#include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
 
 namespace mp::internal {

@@ -48,7 +48,8 @@ struct WaitAndWake {
     while (word.load(std::memory_order_acquire) == value) Wait(word, value);
   }
   static void Pass(FutexWord& word) {
-    ChangeAndWake(word, 1, [&word] { word.fetch_add(1, std::memory_order_acq_rel); });
+    word.fetch_add(1, std::memory_order_acq_rel);
+    FutexWake(word, 1);
   }
 };
 

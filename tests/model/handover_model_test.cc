@@ -59,6 +59,7 @@ using internal::FutexWord;
 using internal::Lane;
 using internal::LaneTable;
 using internal::LaneTestPeer;
+using internal::PermitTable;
 using internal::ProcessId;
 using internal::ProcessTable;
 using internal::ProcessTableTestPeer;
@@ -155,9 +156,10 @@ class Family {
     notes_[Self()] = 0;
   }
   void Change(FutexWord& word, int count) {
-    notes_[Self()] = 1;
-    internal::ChangeAndWake(word, count, [&word] { word.store(1); });
-    notes_[Self()] = 0;
+    changes_[Self()] = 1;
+    word.store(1);
+    internal::FutexWake(word, count);
+    changes_[Self()] = 0;
   }
 
   void Join(ActorId actor) {
@@ -188,7 +190,9 @@ class Family {
     alignas(Heap) static unsigned char place[sizeof(Heap)];
     return *reinterpret_cast<Heap*>(place);
   }
-  Undertaker By(ProcessId self) { return {domain_, table_, NoHeap(), stakes_, lanes_, self}; }
+  Undertaker By(ProcessId self) {
+    return {domain_, table_, NoHeap(), stakes_, lanes_, permits_, self};
+  }
 
   bool Lives(ActorId actor) const { return live_[actor] != 0 && !model_.Ended(actor); }
   ActorId ActorOf(ProcessId id) const {
@@ -216,27 +220,21 @@ class Family {
     }
     if (word.load() != 0 && !IsOwed()) {
       for (ActorId actor = 0; actor < kMostActors; ++actor) {
-        if (IsAsleep(actor) && IsIn(actor, word)) return "L3: nobody owes a sleeper its wake";
+        if (IsAsleep(actor) && IsIn(actor, word)) return "nobody owes a sleeper its wake";
       }
     }
     return WatchIsBroken();
   }
 
-  static bool HasNotes(const Lane& lane) {
-    bool any = lane.sleeps_on.load() != 0;
-    for (const auto& debt : lane.owes) any = any || debt.load() != 0;
-    return any;
-  }
+  static bool HasNotes(const Lane& lane) { return lane.SleepsOn() != 0 || lane.cancel.load() != 0; }
   // Whether one who is awake, or dead and not buried, is to wake who sleeps on the word.
   bool IsOwed() const {
     if (deputy_owes_ != 0) return true;
-    const auto address = reinterpret_cast<uint64_t>(&word);
-    for (const Lane& lane : lane_memory_) {
-      const ProcessId process = lane.process.load();
-      if (process == 0 || IsAsleep(ActorOf(process))) continue;
-      if (lane.sleeps_on.load() == address) return true;
-      for (const auto& debt : lane.owes) {
-        if (debt.load() == address) return true;
+    for (ActorId actor = 0; actor < kMostActors; ++actor) {
+      if (live_[actor] == 0) continue;
+      if (!Lives(actor) && table_.Find(live_[actor]).kind != Kind::kFree) return true;
+      if (Lives(actor) && !IsAsleep(actor) && (changes_[actor] != 0 || notes_[actor] != 0)) {
+        return true;
       }
     }
     return false;
@@ -282,6 +280,7 @@ class Family {
   DomainHeader domain_ = {};
   Stakes stakes_;
   LaneTable lanes_;
+  PermitTable permits_ = {};
   std::array<Lane, kLanes> lane_memory_;
   SentryPost post_;
   FutexWord never_ = 0;
@@ -290,6 +289,7 @@ class Family {
   std::array<ProcessId, kMostActors> live_ = {};     // of actors that were LIVE from the beginning
   std::array<uint64_t, kMostActors> has_lane_ = {};  // it has claimed one
   std::array<uint64_t, kMostActors> notes_ = {};     // its lane may say something
+  std::array<uint64_t, kMostActors> changes_ = {};   // it changes a word, or has yet to wake
   uint64_t deputy_owes_ = 0;
 };
 
@@ -310,6 +310,7 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
 }
 uint32_t Deaths() { return model::Family::current->Deaths(); }
 Lane* LaneForNotes() { return model::Family::current->OwnLane(); }
+void PermitTable::Bury(ProcessId) {}
 
 }  // namespace mp::internal
 

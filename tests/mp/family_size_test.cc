@@ -122,7 +122,7 @@ class FamilySizeTest : public ::testing::Test {
     return CountLanes([](const internal::Lane& lane) { return lane.process.load() != 0; });
   }
   int Sleeping() {
-    return CountLanes([](const internal::Lane& lane) { return lane.sleeps_on.load() != 0; });
+    return CountLanes([](const internal::Lane& lane) { return lane.SleepsOn() != 0; });
   }
   void WaitUntilSleeping(int count) {
     while (Sleeping() < count) std::this_thread::yield();

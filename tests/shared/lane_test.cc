@@ -56,7 +56,7 @@ TEST_F(LaneTest, AThreadHasOneLaneAndHoldsIt) {
     EXPECT_EQ(LaneTable::OfThisThreadIfAny(), lane);
     EXPECT_EQ(lane->process.load(), Self());
     EXPECT_EQ(lane->alive.HolderTid(), syscall(SYS_gettid));
-    EXPECT_EQ(lane->sleeps_on.load(), 0u);
+    EXPECT_EQ(lane->SleepsOn(), 0u);
     EXPECT_EQ(InUse(), before + 1);
     EXPECT_EQ(Check(), absl::OkStatus());
   }).join();
@@ -160,20 +160,20 @@ TEST_F(LaneTest, NestedNotesAreAllKnown) {
   {
     const SleepsOn outer(lane, *first);
     const SleepsOn same(lane, *first);
-    EXPECT_EQ(lane->sleeps_on.load(), address(first));
-    EXPECT_EQ(lane->owes[0].load(), 0u);
+    EXPECT_EQ(lane->SleepsOn(), address(first));
+    EXPECT_EQ(lane->notes[1].load(), 0u);
+    lane->told.store(1);
     {
-      const SleepsOn handler(lane, *second);
-      const OwesWake debt(lane, *second);
-      EXPECT_EQ(lane->sleeps_on.load(), address(second));
-      EXPECT_EQ(lane->owes[0].load(), address(first));
-      EXPECT_EQ(lane->owes[1].load(), address(second));
+      const SleepsOn inner(lane, *second);
+      EXPECT_EQ(lane->SleepsOn(), address(second));
+      EXPECT_TRUE(lane->HasNoteOf(address(first)));
+      EXPECT_EQ(lane->told.load(), 1u);
     }
-    EXPECT_EQ(lane->sleeps_on.load(), address(first));
-    EXPECT_EQ(lane->owes[0].load(), 0u);
-    EXPECT_EQ(lane->owes[1].load(), 0u);
+    EXPECT_EQ(lane->SleepsOn(), address(first));
   }
-  EXPECT_EQ(lane->sleeps_on.load(), 0u);
+  EXPECT_EQ(lane->SleepsOn(), 0u);
+  const SleepsOn anew(lane, *first);
+  EXPECT_EQ(lane->told.load(), 0u);
 }
 
 // In a domain of a small reserve, in which there are as many as there can be slots.

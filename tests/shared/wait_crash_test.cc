@@ -84,6 +84,9 @@ class LaneCrashTest : public ::testing::Test {
   }
   // Not by Wait(): it would bury, too, and look by itself after a while.
   void SleepUntilWoken() {
+    Lane* const lane = LaneForNotes();
+    const SleepsOn note(lane, *word_);
+    lane->expects.store(0);
     while (word_->load() == 0) FutexWait(*word_, 0, nullptr);
   }
   void SleepUntilChanged() {
@@ -144,10 +147,9 @@ TEST_F(WaitCrashTest, WhoIsOwedAWakeGetsIt) {
   CrashCase crash;
   crash.name = "wake all";
   sleepers_ = 1;
-  crash.prepare = [this] {
+  crash.prepare = [] {
     LaneForNotes();
     WakeAll(*SharedWord(0));
-    static_cast<void>(this);
   };
   crash.operation = [this] { WakeAll(*word_); };
   crash.sleeper = [this] { SleepUntilWoken(); };
@@ -176,7 +178,10 @@ TEST_F(WaitCrashTest, AWokenSleeperThatDiesPassesItOn) {
   };
   crash.sleeper = [this] { SleepUntilWoken(); };
   crash.sleeper_queues_behind = true;
-  crash.unblock = [this] { ChangeAndWake(*word_, 1, [this] { word_->store(1); }); };
+  crash.unblock = [this] {
+    word_->store(1);
+    FutexWake(*word_, 1);
+  };
   Sweep(crash, 60);
 }
 

@@ -186,7 +186,7 @@ TEST(WaitTest, ADeadlineIsKept) {
     }
     EXPECT_GE(absl::FromChrono(Clock::now() - before), timeout);
   }
-  EXPECT_EQ(LaneForNotes()->sleeps_on.load(), 0u);
+  EXPECT_EQ(LaneForNotes()->SleepsOn(), 0u);
 }
 
 TEST(WaitTest, ASignalDoesNotEndIt) {

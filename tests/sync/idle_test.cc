@@ -21,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "shared/allocator.h"
+#include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
