@@ -1,7 +1,6 @@
 // Wait beside a raw futex, as round trips between two processes; and how long it takes from a
 // SIGKILL until a blocked peer is told.
 
-#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -20,16 +19,10 @@
 #include "shared/internal/futex.h"
 #include "shared/internal/robust_mutex.h"
 #include "shared/internal/wait.h"
+#include "tests/benchmarks/round_trip.h"
 
 namespace mp::internal {
 namespace {
-
-void BindTo(int cpu) {
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  CPU_SET(static_cast<unsigned>(cpu), &cpus);
-  sched_setaffinity(0, sizeof(cpus), &cpus);
-}
 
 FutexWord& MakeWord() { return *new ((*Domain::Get())->Allocate(64).value()) FutexWord(0); }
 
@@ -54,46 +47,23 @@ struct WaitAndWake {
 };
 
 template <typename Way>
-void BM_PingPong(benchmark::State& state) {
-  const auto cores = static_cast<int>(state.range(0));
+struct TwoWords {
   FutexWord& ping = MakeWord();
   FutexWord& pong = MakeWord();
-  constexpr uint32_t kRounds = 20'000;
-  cpu_set_t before;
-  sched_getaffinity(0, sizeof(before), &before);
-  for (auto _ : state) {
-    const uint32_t ping_start = ping.load();
-    const uint32_t pong_start = pong.load();
-    const pid_t pid = fork();
-    if (pid == 0) {
-      BindTo(cores - 1);
-      for (uint32_t i = 0; i < kRounds; ++i) {
-        Way::Await(ping, ping_start + i);
-        Way::Pass(pong);
-      }
-      _exit(0);
-    }
-    const pid_t other = fork();
-    if (other == 0) {
-      BindTo(0);
-      for (uint32_t i = 0; i < kRounds; ++i) {
-        Way::Pass(ping);
-        Way::Await(pong, pong_start + i);
-      }
-      _exit(0);
-    }
-    timespec begin;
-    timespec end;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    waitpid(other, nullptr, 0);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    waitpid(pid, nullptr, 0);
-    (*Domain::Get())->BuryTheDead(Evidence::kQuick);
-    state.SetIterationTime((static_cast<double>(end.tv_sec - begin.tv_sec) +
-                            1e-9 * static_cast<double>(end.tv_nsec - begin.tv_nsec)) /
-                           kRounds);
+
+  void Ask(uint32_t round) {
+    Way::Pass(ping);
+    Way::Await(pong, round);
   }
-  sched_setaffinity(0, sizeof(before), &before);
+  void Answer(uint32_t round) {
+    Way::Await(ping, round);
+    Way::Pass(pong);
+  }
+};
+
+template <typename Way>
+void BM_PingPong(benchmark::State& state) {
+  testing::RunRoundTrips<TwoWords<Way>>(state);
 }
 BENCHMARK_TEMPLATE(BM_PingPong, RawFutex)
     ->ArgName("cores")
