@@ -15,7 +15,9 @@
 // Ordering: the lock's: what a holder did is visible to the next one. Without it, none.
 // Death:    elements of 1, 2, 4 or 8 bytes are written whole or not at all, if one instruction
 //           does it; of more than one, some may be. owner_died() tells the next holder of the
-//           lock, until MarkConsistent().
+//           lock, until MarkConsistent(). A handle is two words: killed while it assigns one that
+//           lies in the domain, a process may leave it with the lock of one array and the other
+//           array.
 // Fork:     a child has the handle, never the hold.
 // Lifetime: that of a Shared (shared/shared.h), for whoever has the handle or a copy of GetLock();
 //           and no shorter than it is held. Spans and iterators do not count.

@@ -18,7 +18,9 @@
 // Death:    Get(), Set() and Update() go on after a holder has died; owner_died() tells the holder
 //           of the lock, until MarkConsistent(). Set() and Update() change a value of up to 8
 //           bytes whole or not at all; a larger one may be left half-written, by a death as they
-//           store it. While the function of Update() runs, nothing is stored.
+//           store it. While the function of Update() runs, nothing is stored. A handle is two
+//           words: killed while it assigns one that lies in the domain, a process may leave it
+//           with the lock of one value and the other value.
 // Fork:     a child has the handle, never the hold.
 // Lifetime: that of a Shared (shared/shared.h), for whoever has the handle or a copy of GetLock();
 //           and no shorter than it is held.
@@ -95,7 +97,8 @@ class Value : public internal::WithLock {
     state_->Store(value);
   }
   // Calls `change` with a copy of the value, which is stored when it returns; then returns what it
-  // returned, which is no reference. Where it throws, nothing is stored.
+  // returned, which is no reference. Where it throws, nothing is stored. What `change` does to the
+  // value by other means, such as Set(), is overwritten.
   template <std::invocable<T&> F>
   auto Update(F&& change) const {
     const LockGuard guard(GetLock());

@@ -220,6 +220,49 @@ TEST_F(ArrayTest, WhatIsTooLongForItNamesTheArray) {
   EXPECT_EQ(text.SetValue("four").message(), "Array \"text\": 4 characters, and room for 3");
 }
 
+// CPython's test_sharedctypes, test_synchronize and test_copy.
+TEST_F(ArrayTest, AChildDoublesValuesStructsAndArrays) {
+  struct Foo {
+    int x;
+    double y;
+    int64_t z;
+  };
+  const Value<int> x(7);
+  const Value<double> y(1.0 / 3.0);
+  const Value<int64_t> z(int64_t{1} << 33);
+  const Value<Foo> foo({3, 2, 4});
+  const Array<double> arr(std::views::iota(0, 10));
+  const Array<char> string(20);
+  ASSERT_EQ(string.SetValue("hello"), absl::OkStatus());
+  const Value<Foo> copy(foo.Get());
+
+  Child child([&] {
+    auto twice = [](auto& n) { n *= 2; };
+    x.Update(twice);
+    y.Update(twice);
+    z.Update(twice);
+    foo.Update([](Foo& f) {
+      f.x *= 2;
+      f.y *= 2;
+      f.z *= 2;
+    });
+    const LockGuard guard(string);
+    EXPECT_EQ(string.SetValue(string.value() + string.value()), absl::OkStatus());
+    for (double& each : arr) each *= 2;
+  });
+  EXPECT_EQ(child.Finish(), 0);
+
+  EXPECT_EQ(x.Get(), 14);
+  EXPECT_DOUBLE_EQ(y.Get(), 2.0 / 3.0);
+  EXPECT_EQ(z.Get(), int64_t{1} << 34);
+  EXPECT_EQ(foo.Get().x, 6);
+  EXPECT_DOUBLE_EQ(foo.Get().y, 4);
+  EXPECT_EQ(foo.Get().z, 8);
+  for (size_t i = 0; i < arr.size(); ++i) EXPECT_EQ(arr[i], 2.0 * static_cast<double>(i));
+  EXPECT_EQ(string.value(), "hellohello");
+  EXPECT_EQ(copy.Get().x, 3);
+}
+
 // CPython's test_getobj_getlock_obj.
 TEST_F(ArrayTest, IsALock) {
   const Array<int> array(4, {.name = "grid"});
