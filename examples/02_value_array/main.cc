@@ -1,5 +1,4 @@
 #include <iostream>
-#include <ranges>
 
 #include "mp/mp.h"
 
@@ -11,7 +10,7 @@ void Work(mp::Value<double> num, mp::Array<int> arr) {
 
 int main() {
   mp::Value<double> num(0.0);
-  mp::Array<int> arr(std::views::iota(0, 10));
+  mp::Array<int> arr({0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
 
   mp::Process p(Work, num, arr);
   mp::OrDie(p.Start());
