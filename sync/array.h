@@ -178,7 +178,7 @@ class Array : public internal::WithLock {
   using State = internal::ArrayState;
 
   explicit Array(const internal::Handle<State>& state)
-      : Array(state, internal::RobustLock(internal::Handle<internal::LockState>(state))) {}
+      : WithLock(internal::Handle<internal::LockState>(state)), state_(state) {}
   Array(const internal::Handle<State>& state, const internal::RobustLock& lock)
       : WithLock(lock), state_(state) {}
 

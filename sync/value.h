@@ -147,7 +147,7 @@ class Value : public internal::WithLock {
   static_assert(!State::kIsWord || sizeof(State) <= 112);  // with its owner word, 120 bytes
 
   explicit Value(const internal::Handle<State>& state)
-      : Value(state, internal::RobustLock(internal::Handle<internal::LockState>(state))) {}
+      : WithLock(internal::Handle<internal::LockState>(state)), state_(state) {}
   Value(const internal::Handle<State>& state, const internal::RobustLock& lock)
       : WithLock(lock), state_(state) {}
 

@@ -9,6 +9,7 @@
 #include <concepts>
 
 #include "absl/time/time.h"
+#include "shared/internal/handle.h"
 #include "sync/internal/robust_lock.h"
 #include "sync/lock.h"
 #include "sync/rlock.h"
@@ -38,6 +39,9 @@ class WithLock {
   [[nodiscard]] bool try_lock() const { return lock_.TryAcquire(); }
 
  protected:
+  // The lock in its own cell.
+  explicit WithLock(const Handle<LockState>& own) : WithLock(RobustLock(own)) {}
+  // Another's.
   explicit WithLock(const RobustLock& lock) : lock_(lock.As<RLock>()) {}
   WithLock(const WithLock&) = default;
   WithLock& operator=(const WithLock&) = default;

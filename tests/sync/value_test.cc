@@ -50,7 +50,7 @@ using testing::PeerNames;
 using testing::Peers;
 
 // Small, so that a test can use it up.
-const absl::Status configured =
+const absl::Status kConfigured =
     ConfigureDomain({.reserve = size_t{64} << 20, .commit_limit = size_t{8} << 20});
 
 struct Point {
@@ -61,7 +61,7 @@ struct Point {
 class ValueTest : public GivesBackTest {};
 
 TEST_F(ValueTest, HandleIsTwoPointers) {
-  ASSERT_EQ(configured, absl::OkStatus());
+  ASSERT_EQ(kConfigured, absl::OkStatus());
   static_assert(sizeof(Value<Point>) == 2 * sizeof(void*));
   static_assert(std::is_copy_constructible_v<Value<int>>);
   static_assert(std::is_copy_assignable_v<Value<int>>);
