@@ -13,8 +13,12 @@
 #include "shared/raw_array.h"  // IWYU pragma: export
 #include "shared/raw_value.h"  // IWYU pragma: export
 #include "shared/shared.h"     // IWYU pragma: export
+#include "sync/array.h"        // IWYU pragma: export
+#include "sync/condition.h"    // IWYU pragma: export
+#include "sync/event.h"        // IWYU pragma: export
 #include "sync/lock.h"         // IWYU pragma: export
 #include "sync/lock_guard.h"   // IWYU pragma: export
 #include "sync/rlock.h"        // IWYU pragma: export
+#include "sync/value.h"        // IWYU pragma: export
 
 #endif  // MP_MP_MP_H_

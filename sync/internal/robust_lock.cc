@@ -11,12 +11,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "shared/allocator.h"
 #include "shared/internal/fatal.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/held_locks.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
+#include "sync/internal/array_state.h"
 
 namespace mp::internal {
 namespace {
@@ -39,6 +41,8 @@ void WakeAsNoted(uint64_t notes) {
 }
 
 }  // namespace
+
+void LockState::FreeElements() { FreeBlock(static_cast<ArrayState*>(this)->data); }
 
 absl::StatusOr<LockState*> RobustLock::Make(ObjectType type, std::string_view name) {
   const absl::StatusOr<ObjectHeader*> cell = MakeCell(sizeof(LockState), alignof(LockState), name);

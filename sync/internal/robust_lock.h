@@ -1,6 +1,6 @@
 // RobustLock: what Lock and RLock have in common: a robust mutex in a cell, with the
 // word that tells later holders of a death until somebody has repaired the data. What carries
-// its own lock, as a Condition does, has a LockState as its base.
+// its own lock, as a Condition or a Value does, has a LockState as its base.
 //
 // Layout: LockHeader (its mutex is recursive for an RLock), then
 //   field   written by   meaning
@@ -31,6 +31,7 @@
 #include "shared/internal/held_locks.h"
 #include "shared/internal/lock_header.h"
 #include "shared/internal/object.h"
+#include "shared/internal/object_type.h"
 #include "shared/internal/robust_mutex.h"
 #include "shared/internal/thread_id.h"
 
@@ -48,7 +49,13 @@ struct LockState : LockHeader {
     mutex.Init(recursive);
     notes.store(0, std::memory_order_relaxed);
   }
-  void FreeBlocks() {}
+  // The end of whatever it is the base of: the last handle may be one to the lock alone.
+  void FreeBlocks() {
+    if (type() == ObjectType::kArray) FreeElements();
+  }
+
+ private:
+  void FreeElements();
 };
 
 // The contracts are those of sync/lock.h and sync/rlock.h.
@@ -64,6 +71,11 @@ class RobustLock {
   }
   // The lock that an object of another type has in its cell.
   explicit RobustLock(Handle<LockState> state) : state_(std::move(state)) {}
+  // A Lock or an RLock that refers to it; what its holder may do is up to the lock itself.
+  template <typename L>
+  L As() const {
+    return L(*this);
+  }
 
   void Acquire() const {
     if (HeldLocks::IsFull()) [[unlikely]]
