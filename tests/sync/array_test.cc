@@ -56,9 +56,9 @@ using ::testing::ElementsAre;
 using testing::GivesBackTest;
 using ::testing::HasSubstr;
 using testing::kSanitized;
-using testing::Stress;
 using testing::PeerNames;
 using testing::Peers;
+using testing::Stress;
 
 std::vector<int> UpToTen() { return {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; }
 
