@@ -3,7 +3,6 @@
 #include <time.h>
 
 #include <string_view>
-#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -55,7 +54,7 @@ absl::StatusOr<Condition> Condition::Create(const ConditionOptions& options) {
   if (!state.ok()) return state.status();
   Handle<State> handle(*state);
   const Handle<LockState> lock(handle);
-  return Condition(std::move(handle), RobustLock(lock));
+  return Condition(handle, RobustLock(lock));
 }
 
 absl::StatusOr<Condition> Condition::Create(const Lock& lock, const ConditionOptions& options) {

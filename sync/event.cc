@@ -52,8 +52,8 @@ void Event::Set() const {
     // Test:   EventCrashTest.WhoWaitsIsWokenWhoeverDies
   } while (
       !word.compare_exchange_weak(seen, set, std::memory_order_acq_rel, std::memory_order_relaxed));
-  if ((seen & State::kSleepers) != 0)
-    internal::FutexWake(internal::LowHalf(word), internal::kWakeAll);
+  if ((seen & State::kSleepers) == 0) return;
+  internal::FutexWake(internal::LowHalf(word), internal::kWakeAll);
 }
 
 bool Event::Wait(absl::Duration timeout) const {

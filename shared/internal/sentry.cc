@@ -148,8 +148,8 @@ void Sentry::LookAtProcesses() {
   ProcessId next_dead = 0;  // after the one that was tried last
   for (auto entry = processes.Next(0); entry.kind != Kind::kFree;
        entry = processes.Next(entry.id)) {
-    if (entry.id == undertaker_.self || ProcessTable::IndexOf(entry.id) >= watched_.size())
-      continue;
+    const bool came_since = ProcessTable::IndexOf(entry.id) >= watched_.size();
+    if (entry.id == undertaker_.self || came_since) continue;
     if (entry.kind == Kind::kDead) {
       if (first_dead == 0) first_dead = entry.id;
       const bool after = ProcessTable::IndexOf(entry.id) > ProcessTable::IndexOf(last_dead_);

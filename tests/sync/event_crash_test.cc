@@ -34,6 +34,7 @@ class EventCrashTest : public ::testing::Test {
       static_cast<void>(own.Wait(absl::Microseconds(1)));
       own.Set();
       own.Clear();
+      const Event named({.name = "touched"});
     };
     crash.check = [this] { return Settled(); };
     return crash;
