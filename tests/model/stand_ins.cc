@@ -11,8 +11,8 @@
 #include "absl/functional/function_ref.h"
 #include "shared/internal/domain_file.h"
 #include "shared/internal/fatal.h"
+#include "shared/internal/futex.h"
 #include "shared/internal/lane.h"
-#include "shared/internal/permits.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "tests/model/explore.h"
@@ -44,8 +44,7 @@ void Fatal(std::string_view message) { model::Fail("ends the process: " + std::s
 // No actor sleeps, or owes a wake to one that does.
 void LaneTable::BuryLanesOf(ProcessId) {}
 void LaneTable::TellDeath() {}
-// Nor has it permits.
-void PermitTable::Bury(ProcessId) {}
+int FutexWake(const FutexWord&, int) { return 0; }
 
 // Every actor maps the domain as long as it runs.
 bool IsDead(pid_t pid, uint64_t, const DomainHeader&, Evidence) {
