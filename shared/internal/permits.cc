@@ -240,7 +240,8 @@ bool PermitTable::Release(PermitsHeader& object, PermitRecord& record) {
 void PermitTable::Settle(PermitRecord& record) {
   auto& object = *reinterpret_cast<PermitsHeader*>(record.object.load(std::memory_order_relaxed));
   for (;;) {
-    // In this order: whoever replaces the tag has marked the record before.
+    // Whoever replaces the tag has marked the record before: what is not as it is here by then
+    // makes the exchange fail.
     const uint64_t last = object.count.second();
     uint64_t state = record.state.load(std::memory_order_seq_cst);
     const uint64_t step = state & kStep;
