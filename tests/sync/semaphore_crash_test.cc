@@ -89,7 +89,7 @@ class SemaphoreCrashTest : public ::testing::Test {
     const Semaphore own(2);
     own.Acquire();
     static_cast<void>(own.TryAcquire());
-    own.Release(2);
+    own.Release(5);
     static_cast<void>(own.Acquire(absl::Seconds(1)));
     const Permit permit = own.AcquirePermit();
     static_cast<void>(own.AcquirePermit(absl::Seconds(1)));
@@ -104,8 +104,8 @@ class SemaphoreCrashTest : public ::testing::Test {
     { const Permit permit = semaphore_->AcquirePermit(); }
     done_->Open();
   }
-  static void Sweep(const CrashCase& crash, bool sleeps = false) {
-    const CrashReport report = RunCrashSweep(crash);
+  static void Sweep(const CrashCase& crash, bool sleeps = false, const CrashOptions& options = {}) {
+    const CrashReport report = RunCrashSweep(crash, options);
     EXPECT_TRUE(report.Clean()) << report.Summary();
     if (sleeps) {
       EXPECT_GT(report.sleeps, 0u);
@@ -283,13 +283,13 @@ TEST_F(SemaphoreCrashTest, WhoQueuesBehindADeadWaiterIsWoken) {
 
 TEST_F(SemaphoreCrashTest, ATimeoutIsSafe) {
   CrashCase crash = Case("a wait that times out", 0);
-  absl::Duration timeout = absl::Milliseconds(100);
+  absl::Duration timeout = absl::Seconds(1);
   crash.operation = [this, &timeout] { static_cast<void>(semaphore_->AcquirePermit(timeout)); };
   CrashOptions options;
-  options.sample = std::min(options.sample, size_t{40});  // each takes its time
+  options.sample = std::min(options.sample, size_t{20});  // each takes its time
   CrashReport report = RunCrashSweep(crash, options);
   // On a busy machine the time is over before a victim that is stepped gets to its sleep.
-  while (report.Clean() && report.sleeps == 0 && timeout < absl::Seconds(10)) {
+  while (report.Clean() && report.sleeps == 0 && timeout < absl::Minutes(1)) {
     timeout *= 4;
     report = RunCrashSweep(crash, options);
   }
@@ -298,36 +298,6 @@ TEST_F(SemaphoreCrashTest, ATimeoutIsSafe) {
 }
 
 class PermitsCrashTest : public SemaphoreCrashTest {};
-
-// All records that there are belong to this process: the victim's takes a page, and a chunk of it.
-TEST_F(PermitsCrashTest, TheFirstRecordLeavesNothing) {
-  constexpr int kValue = 1'000'000;
-  constexpr int kRecordsInAPage = 240;
-  const internal::PermitTable& table = (*Domain::Get())->permits();
-  const Semaphore many(kValue);
-  std::vector<Permit> all;
-  CrashCase crash = Case("the first record of a process", 1);
-  crash.set_up = [&] {
-    SetUpPoint(1);
-    const size_t before = table.CommittedBytes();
-    while (table.CommittedBytes() == before) all.push_back(many.AcquirePermit());
-    for (int i = 1; i < kRecordsInAPage; ++i) all.push_back(many.AcquirePermit());
-    ASSERT_EQ(table.CommittedBytes(), before + 4096);
-  };
-  crash.prepare = [] {};
-  crash.operation = [this] { const Permit permit = semaphore_->AcquirePermit(); };
-  crash.check = [&]() -> std::string {
-    const size_t before = table.CommittedBytes();
-    std::string wrong = AllIsBack(1);
-    if (!wrong.empty()) return wrong;
-    if (many.GetValue() != kValue - static_cast<int>(all.size())) return "another's came back";
-    return table.CommittedBytes() <= before + 4096 ? "" : "what is free is not found";
-  };
-  CrashOptions options;
-  options.sample = options.sample == 0 ? 400 : options.sample;  // each takes a page for good
-  const CrashReport report = RunCrashSweep(crash, options);
-  EXPECT_TRUE(report.Clean()) << report.Summary();
-}
 
 TEST_F(PermitsCrashTest, TheBurialOfAPermitMayBeInterrupted) {
   for (const bool whole : {false, true}) {
@@ -361,8 +331,42 @@ TEST_F(PermitsCrashTest, TheBurialOfAPermitMayBeInterrupted) {
       done_->Wait();
       return AllIsBack(2);
     };
-    Sweep(crash);
+    CrashOptions options;
+    // A whole one is long: every instruction of it would take hours.
+    if (whole) options.sample = options.sample == 0 ? 1000 : options.sample / 2;
+    Sweep(crash, /*sleeps=*/false, options);
   }
+}
+
+// The last one, since the burial of permits looks at all that have memory. All records that there
+// are belong to this process: the victim's takes a page, and a chunk of it.
+TEST_F(PermitsCrashTest, TheFirstRecordLeavesNothing) {
+  constexpr int kValue = 1'000'000;
+  constexpr int kRecordsInAPage = 240;
+  const internal::PermitTable& table = (*Domain::Get())->permits();
+  const Semaphore many(kValue);
+  std::vector<Permit> all;
+  CrashCase crash = Case("the first record of a process", 1);
+  crash.set_up = [&] {
+    SetUpPoint(1);
+    const size_t before = table.CommittedBytes();
+    while (table.CommittedBytes() == before) all.push_back(many.AcquirePermit());
+    for (int i = 1; i < kRecordsInAPage; ++i) all.push_back(many.AcquirePermit());
+    ASSERT_EQ(table.CommittedBytes(), before + 4096);
+  };
+  crash.prepare = [] {};
+  crash.operation = [this] { const Permit permit = semaphore_->AcquirePermit(); };
+  crash.check = [&]() -> std::string {
+    const size_t before = table.CommittedBytes();
+    std::string wrong = AllIsBack(1);
+    if (!wrong.empty()) return wrong;
+    if (many.GetValue() != kValue - static_cast<int>(all.size())) return "another's came back";
+    return table.CommittedBytes() <= before + 4096 ? "" : "what is free is not found";
+  };
+  CrashOptions options;
+  options.sample = options.sample == 0 ? 400 : options.sample;  // each takes a page for good
+  const CrashReport report = RunCrashSweep(crash, options);
+  EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
 }  // namespace
