@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "shared/internal/object_type.h"
 
 namespace mp::internal {
@@ -264,8 +266,8 @@ void PermitTable::Bury(ProcessId dead) {
     for (PermitRecord& record : chunk.records) {
       auto* object =
           reinterpret_cast<PermitsHeader*>(record.object.load(std::memory_order_relaxed));
-      if (object == nullptr) continue;
-      if (HasPermits(object->type())) {
+      // One that a thread had, and never used, has none.
+      if (object != nullptr && HasPermits(object->type())) {
         Settle(record);
         if ((record.state.load(std::memory_order_acquire) & kHeld) != 0) Release(*object, record);
         // Whom the dead one, or one that buried it, did not come to wake.
@@ -294,6 +296,43 @@ uint64_t PermitTable::CountHeld(const PermitsHeader& object) const {
     }
   }
   return held;
+}
+
+absl::Status PermitTable::Check(const ProcessTable& processes) const {
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  if (committed > count_) return absl::InternalError("permits: more are committed than there are");
+  for (uint64_t index = 0; index < committed; ++index) {
+    const Chunk& chunk = chunks_[index];
+    const uint64_t owner = chunk.owner.load(std::memory_order_acquire);
+    if (owner != 0 && processes.Find(owner).kind == ProcessTable::Kind::kFree &&
+        chunk.owner.load(std::memory_order_acquire) == owner) {
+      return absl::InternalError(
+          absl::StrCat("permits: P3: chunk ", index, " is of a process that is no more"));
+    }
+    for (const PermitRecord& record : chunk.records) {
+      if (absl::Status status = CheckRecord(chunk, owner, record); !status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PermitTable::CheckRecord(const Chunk& chunk, uint64_t owner,
+                                      const PermitRecord& record) {
+  const uint64_t state = record.state.load(std::memory_order_acquire);
+  const bool used = (state & (kStep | kDone | kHeld | kTaken)) != 0;
+  if (used && (state & kTaken) == 0) {
+    return absl::InternalError("permits: P3: a record is in use that nobody has");
+  }
+  const uint64_t step = state & kStep;
+  if (step == kStep || (step == 0 && (state & kDone) != 0)) {
+    return absl::InternalError("permits: P2: a record is done, and is about to do nothing");
+  }
+  // It may have been claimed, and the claimer buried, since the owner was read: then it changes.
+  if (owner == 0 && used && chunk.owner.load(std::memory_order_acquire) == 0 &&
+      record.state.load(std::memory_order_acquire) == state) {
+    return absl::InternalError("permits: P1: a record is in use in a chunk that is free");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace mp::internal

@@ -46,6 +46,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/object_header.h"
@@ -115,6 +116,9 @@ class PermitTable {
   // How many permits of the object are somebody's.
   uint64_t CountHeld(const PermitsHeader& object) const;
 
+  // The first broken invariant.
+  absl::Status Check(const ProcessTable& processes) const;
+
   size_t CommittedBytes() const {
     return committed_.load(std::memory_order_relaxed) * sizeof(Chunk);
   }
@@ -148,6 +152,7 @@ class PermitTable {
   // What a count has for what the record was about to do in that state.
   uint64_t LastOf(const PermitRecord& record, uint64_t state) const;
   static uint64_t Begin(PermitRecord& record, const PermitsHeader& object, uint64_t step);
+  static absl::Status CheckRecord(const Chunk& chunk, uint64_t owner, const PermitRecord& record);
   void MarkDone(uint64_t last, const PermitRecord& self) const;
   void Settle(PermitRecord& record);
   PermitRecord* TakeFromChunks(ProcessId self);

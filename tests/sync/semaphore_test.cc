@@ -333,6 +333,25 @@ TEST(SemaphoreTest, ThreadsThatEndLeaveNoRecords) {
   EXPECT_EQ(semaphore.GetValue(), 1);
 }
 
+TEST(SemaphoreTest, ProcessesThatEndLeaveNoRecords) {
+  const Semaphore semaphore(1);
+  const auto run = [&] {
+    Child child([&](auto& step) {
+      const Permit permit = semaphore.AcquirePermit();
+      step("has it");
+    });
+    ASSERT_TRUE(child.RunTo("has it"));
+    child.Kill();
+    testing::Settle();
+  };
+  run();
+  const size_t before = RecordBytes();
+  for (int i = 0; i < 40; ++i) run();
+  EXPECT_EQ(RecordBytes(), before);
+  EXPECT_EQ(semaphore.GetValue(), 1);
+  EXPECT_EQ(Check(), absl::OkStatus());
+}
+
 TEST(SemaphoreTest, ACopyOfAPermitInAChildDoesNothing) {
   const Semaphore semaphore(2);
   Permit permit = semaphore.AcquirePermit();
