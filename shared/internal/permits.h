@@ -27,9 +27,10 @@
 //
 //   P1  A record that is not about to do anything is a permit, or is not: `held`.
 //   P2  One that is about to do something has done so if `done`, or if its object's count has its
-//       tag and turn. No two things that a record is about to do have the same turn: not before
-//       a count's 44 bits are through, for which a record in use without a pause takes weeks.
-//       (With 8 of them a death can take a permit along: PermitsModelTest.ATurnComesAgain.)
+//       tag and turn. No two things that a record is about to do have the same turn there, until
+//       44 bits are through: days, for a record in use without a pause. And then it takes somebody
+//       who stood before its exchange all that time. (With 8 bits a death can take a permit
+//       along, or double it: PermitsModelTest.ATurnComesAgain.)
 //   P3  Only the process that owns its chunk writes a record, a thread at a time; and when that is
 //       dead, who buries it.
 //   Repair after a death: the burial of the process settles each of its records (Bury).
