@@ -15,6 +15,7 @@
 #include "shared/internal/handles_in.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/object.h"
+#include "shared/internal/permits.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/internal/snapshot.h"
@@ -152,6 +153,9 @@ absl::Status Check() {
   }
   if (absl::Status status = domain->processes().Check(); !status.ok()) return status;
   if (absl::Status status = domain->lanes().Check(domain->processes()); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = domain->permits().Check(domain->processes()); !status.ok()) {
     return status;
   }
   if (absl::Status status = domain->heap().Check(); !status.ok()) return status;

@@ -5,20 +5,16 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "shared/internal/object_type.h"
 
 namespace mp::internal {
 namespace {
 
 // Of a count.
-constexpr int kTurnShift = 32;
-constexpr int kTagShift = 40;
-constexpr uint64_t kTurnInCount = 0xff;
-
-uint64_t TagIn(uint64_t count) { return count >> kTagShift; }
-uint64_t TurnIn(uint64_t count) { return count >> kTurnShift & kTurnInCount; }
-// Value and sleepers; or tag and turn.
-constexpr uint64_t kLow = 0xffffffff;
+constexpr int kTagShift = 44;
+constexpr uint64_t kTurnInLast = (uint64_t{1} << kTagShift) - 1;
 
 // Of a record.
 constexpr uint64_t kStep = 3;
@@ -28,10 +24,7 @@ constexpr uint64_t kDone = 4;
 constexpr uint64_t kHeld = 8;
 constexpr uint64_t kTaken = 16;
 constexpr int kTurn = 5;
-
-bool IsOf(uint64_t count, uint64_t tag, uint64_t state) {
-  return TagIn(count) == tag && TurnIn(count) == (state >> kTurn & kTurnInCount);
-}
+constexpr uint64_t kTurnInState = ~((uint64_t{1} << kTurn) - 1);
 
 bool HasPermits(ObjectType type) {
   return type == ObjectType::kSemaphore || type == ObjectType::kBoundedSemaphore;
@@ -44,48 +37,49 @@ void WakeSleepers(PermitsHeader& object, uint64_t seen, uint64_t count) {
 }
 
 // What is left after one is taken.
-uint64_t LowAfterAcquire(uint64_t seen, bool slept) {
-  return ((seen & kLow) - 1) | (slept ? PermitsHeader::kSleepers : 0);
+uint64_t AfterAcquire(uint64_t seen, bool slept) {
+  return (seen - 1) | (slept ? PermitsHeader::kSleepers : 0);
 }
 
 // Of several that were woken, or of one that was woken for several permits: the next one is.
-void PassOn(PermitsHeader& object, uint64_t low, bool slept) {
-  if (slept && (low & PermitsHeader::kValue) != 0) FutexWake(object.word(), 1);
+void PassOn(PermitsHeader& object, uint64_t left, bool slept) {
+  if (slept && (left & PermitsHeader::kValue) != 0) FutexWake(object.word(), 1);
 }
 
 }  // namespace
 
 bool PermitsHeader::TryAcquire(bool slept) {
-  uint64_t seen = permits.load(std::memory_order_relaxed);
-  uint64_t low;
+  uint64_t seen = permits().load(std::memory_order_relaxed);
+  uint64_t left;
   do {
     if ((seen & kValue) == 0) return false;
-    low = LowAfterAcquire(seen, slept);
+    left = AfterAcquire(seen, slept);
     // Before: one more is left.
     // After:  it is taken, by nobody who is known.
     // Test:   SemaphoreCrashTest.AcquireAndRelease
-  } while (!permits.compare_exchange_weak(seen, (seen & ~kLow) | low, std::memory_order_acq_rel,
-                                          std::memory_order_relaxed));
-  PassOn(*this, low, slept);
+  } while (!permits().compare_exchange_weak(seen, left, std::memory_order_acq_rel,
+                                            std::memory_order_relaxed));
+  PassOn(*this, left, slept);
   return true;
 }
 
-bool PermitsHeader::TryRelease(uint64_t count, uint64_t most) {
-  uint64_t seen = permits.load(std::memory_order_relaxed);
+bool PermitsHeader::TryRelease(uint64_t released, uint64_t most) {
+  uint64_t seen = permits().load(std::memory_order_relaxed);
   do {
-    if ((seen & kValue) + count > most) return false;
+    if ((seen & kValue) + released > most) return false;
     // Before: they are taken.
     // After:  they are left; the burial of who dies before it has woken the sleepers does so.
     // Test:   SemaphoreCrashTest.WhoSleepsIsWokenWhoeverDies
-  } while (!permits.compare_exchange_weak(seen, (seen & ~kSleepers) + count,
-                                          std::memory_order_acq_rel, std::memory_order_relaxed));
-  WakeSleepers(*this, seen, count);
+  } while (!permits().compare_exchange_weak(seen, (seen & ~kSleepers) + released,
+                                            std::memory_order_acq_rel, std::memory_order_relaxed));
+  WakeSleepers(*this, seen, released);
   return true;
 }
 
 // Returns its records at the end of the thread.
 class PermitCacheEnd {
  public:
+  PermitCacheEnd() { PermitTable::BeginThread(); }
   ~PermitCacheEnd() { PermitTable::EndThread(); }
   static void Expect() {
     // Its destructor is registered where control passes here first.
@@ -150,13 +144,14 @@ PermitRecord* PermitTable::TakeFromChunks(ProcessId self) {
   return nullptr;
 }
 
-// Those that no thread has, to this thread's cache, which is empty.
+// Those that no thread has, to this thread's cache, which is empty: one where it has no room.
 bool PermitTable::TakeAllOf(Chunk& chunk) {
   for (PermitRecord& record : chunk.records) {
     uint64_t state = record.state.load(std::memory_order_acquire);
     if ((state & (kTaken | kHeld | kStep)) != 0) continue;
     if (record.state.compare_exchange_strong(state, state | kTaken, std::memory_order_acq_rel)) {
       cache_[cached_++] = &record;
+      if (cached_ >= room_) return true;
     }
   }
   return cached_ != 0;
@@ -167,92 +162,93 @@ void PermitTable::Untake(PermitRecord& record) {
 }
 
 void PermitTable::EndThread() {
+  room_ = 0;
   while (cached_ != 0) Untake(*cache_[--cached_]);
 }
 
-// `seen` is the object's count. Returns the state that the record has now.
-uint64_t PermitTable::Begin(PermitRecord& record, const PermitsHeader& object, uint64_t seen,
-                            uint64_t step) {
+uint64_t PermitTable::LastOf(const PermitRecord& record, uint64_t state) const {
+  return TagOf(record) << kTagShift | (state >> kTurn & kTurnInLast);
+}
+
+// Returns the state that the record has now.
+uint64_t PermitTable::Begin(PermitRecord& record, const PermitsHeader& object, uint64_t step) {
   const uint64_t before = record.state.load(std::memory_order_relaxed);
-  uint64_t turn = (before >> kTurn) + 1;
-  if (IsOf(seen, TagOf(record), turn << kTurn)) ++turn;
+  const uint64_t turn = (before >> kTurn) + 1;
   const uint64_t state = turn << kTurn | kTaken | (before & kHeld) | step;
   record.object.store(reinterpret_cast<uint64_t>(&object), std::memory_order_relaxed);
   // Before: nothing is about to happen.
   // After:  if the count says so, it has happened.
   // Test:   SemaphoreCrashTest.APermitOfTheDeadComesBackOnce
-  record.state.store(state, std::memory_order_seq_cst);
+  record.state.store(state, std::memory_order_release);
   return state;
 }
 
-// Before the tag in `seen` is replaced by that of `self`.
-void PermitTable::MarkDone(const PermitsHeader& object, uint64_t seen,
-                           const PermitRecord& self) const {
-  const uint64_t tag = TagIn(seen);
+// Before `last`, which a count has or had, is replaced by that of `self`.
+void PermitTable::MarkDone(uint64_t last, const PermitRecord& self) const {
+  const uint64_t tag = last >> kTagShift;
   if (tag == 0 || tag == TagOf(self)) return;
   PermitRecord& record = RecordOf(tag);
   uint64_t state = record.state.load(std::memory_order_seq_cst);
-  if ((state & kStep) == 0 || (state & kDone) != 0 || !IsOf(seen, tag, state)) return;
-  if (record.object.load(std::memory_order_relaxed) != reinterpret_cast<uint64_t>(&object)) return;
-  // While the record was about to do this, the count has said that it has; or else it has changed,
-  // and who called looks again.
-  if (object.permits.load(std::memory_order_seq_cst) != seen) return;
+  if ((state & kStep) == 0 || (state & kDone) != 0 || LastOf(record, state) != last) return;
   // Before: the count tells that it is done.
   // After:  the record does. Where that one has gone on by itself, nothing changes.
-  // Test:   PermitsModelTest
+  // Test:   PermitsModelTest.OnePermitIsOneProcesssAndComesBackOnce
   record.state.compare_exchange_strong(state, state | kDone, std::memory_order_seq_cst);
 }
 
 bool PermitTable::TryAcquire(PermitsHeader& object, PermitRecord& record, bool slept) {
-  uint64_t seen = object.permits.load(std::memory_order_seq_cst);
-  if ((seen & PermitsHeader::kValue) == 0) return false;
-  const uint64_t state = Begin(record, object, seen, kAcquiring);
-  const uint64_t turn = state & ~((uint64_t{1} << kTurn) - 1);
-  const uint64_t mark = TagOf(record) << kTagShift | (state >> kTurn & kTurnInCount) << kTurnShift;
+  TwoWords seen = {object.permits().load(std::memory_order_relaxed), 0};
+  if ((seen.first & PermitsHeader::kValue) == 0) return false;
+  const uint64_t state = Begin(record, object, kAcquiring);
+  const uint64_t turn = state & kTurnInState;
+  const uint64_t last = LastOf(record, state);
+  seen.second = object.count.second();
   for (;;) {
-    MarkDone(object, seen, record);
-    const uint64_t low = LowAfterAcquire(seen, slept);
+    MarkDone(seen.second, record);
+    const uint64_t left = AfterAcquire(seen.first, slept);
     // Before: it has no permit.
     // After:  it has one, which its burial gives back.
     // Test:   SemaphoreCrashTest.APermitOfTheDeadComesBackOnce
-    if (object.permits.compare_exchange_strong(seen, mark | low, std::memory_order_seq_cst)) {
+    if (object.count.Exchange(seen, {left, last})) {
       record.state.store(turn | kTaken | kHeld, std::memory_order_release);
-      PassOn(object, low, slept);
+      PassOn(object, left, slept);
       return true;
     }
-    if ((seen & PermitsHeader::kValue) == 0) {
+    if ((seen.first & PermitsHeader::kValue) == 0) {
       record.state.store(turn | kTaken, std::memory_order_release);
       return false;
     }
   }
 }
 
-void PermitTable::Release(PermitsHeader& object, PermitRecord& record) {
-  uint64_t seen = object.permits.load(std::memory_order_seq_cst);
-  const uint64_t state = Begin(record, object, seen, kReleasing);
-  const uint64_t turn = state & ~((uint64_t{1} << kTurn) - 1);
-  const uint64_t mark = TagOf(record) << kTagShift | (state >> kTurn & kTurnInCount) << kTurnShift;
+bool PermitTable::Release(PermitsHeader& object, PermitRecord& record) {
+  const uint64_t state = Begin(record, object, kReleasing);
+  const uint64_t last = LastOf(record, state);
+  TwoWords seen = {object.permits().load(std::memory_order_relaxed), object.count.second()};
+  uint64_t added;
   do {
-    MarkDone(object, seen, record);
+    MarkDone(seen.second, record);
+    added = (seen.first & PermitsHeader::kValue) == PermitsHeader::kMostValue ? 0 : 1;
     // Before: it has the permit.
     // After:  it has none; the burial of who dies before it has woken a sleeper does so.
     // Test:   SemaphoreCrashTest.APermitOfTheDeadComesBackOnce
-  } while (!object.permits.compare_exchange_strong(
-      seen, mark | ((seen & kLow & ~PermitsHeader::kSleepers) + 1), std::memory_order_seq_cst));
-  record.state.store(turn | kTaken, std::memory_order_release);
-  WakeSleepers(object, seen, 1);
+  } while (!object.count.Exchange(seen, {(seen.first & ~PermitsHeader::kSleepers) + added, last}));
+  record.state.store((state & kTurnInState) | kTaken, std::memory_order_release);
+  WakeSleepers(object, seen.first, 1);
+  return added != 0;
 }
 
 // Of a dead process: so that the record is not about to do anything.
 void PermitTable::Settle(PermitRecord& record) {
   auto& object = *reinterpret_cast<PermitsHeader*>(record.object.load(std::memory_order_relaxed));
   for (;;) {
-    // In this order: whoever replaces the tag has marked the record before.
-    const uint64_t count = object.permits.load(std::memory_order_seq_cst);
+    // Whoever replaces the tag has marked the record before: what is not as it is here by then
+    // makes the exchange fail.
+    const uint64_t last = object.count.second();
     uint64_t state = record.state.load(std::memory_order_seq_cst);
     const uint64_t step = state & kStep;
     if (step == 0) return;
-    const bool done = (state & kDone) != 0 || IsOf(count, TagOf(record), state);
+    const bool done = (state & kDone) != 0 || last == LastOf(record, state);
     const bool held = done == (step == kAcquiring);
     const uint64_t settled = (state & ~(kStep | kDone | kHeld)) | (held ? kHeld : 0);
     // Before: about to do something, which has happened or has not.
@@ -270,8 +266,8 @@ void PermitTable::Bury(ProcessId dead) {
     for (PermitRecord& record : chunk.records) {
       auto* object =
           reinterpret_cast<PermitsHeader*>(record.object.load(std::memory_order_relaxed));
-      if (object == nullptr) continue;
-      if (HasPermits(object->type())) {
+      // One that a thread had, and never used, has none.
+      if (object != nullptr && HasPermits(object->type())) {
         Settle(record);
         if ((record.state.load(std::memory_order_acquire) & kHeld) != 0) Release(*object, record);
         // Whom the dead one, or one that buried it, did not come to wake.
@@ -300,6 +296,43 @@ uint64_t PermitTable::CountHeld(const PermitsHeader& object) const {
     }
   }
   return held;
+}
+
+absl::Status PermitTable::Check(const ProcessTable& processes) const {
+  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  if (committed > count_) return absl::InternalError("permits: more are committed than there are");
+  for (uint64_t index = 0; index < committed; ++index) {
+    const Chunk& chunk = chunks_[index];
+    const uint64_t owner = chunk.owner.load(std::memory_order_acquire);
+    if (owner != 0 && processes.Find(owner).kind == ProcessTable::Kind::kFree &&
+        chunk.owner.load(std::memory_order_acquire) == owner) {
+      return absl::InternalError(
+          absl::StrCat("permits: P3: chunk ", index, " is of a process that is no more"));
+    }
+    for (const PermitRecord& record : chunk.records) {
+      if (absl::Status status = CheckRecord(chunk, owner, record); !status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PermitTable::CheckRecord(const Chunk& chunk, uint64_t owner,
+                                      const PermitRecord& record) {
+  const uint64_t state = record.state.load(std::memory_order_acquire);
+  const bool used = (state & (kStep | kDone | kHeld | kTaken)) != 0;
+  if (used && (state & kTaken) == 0) {
+    return absl::InternalError("permits: P3: a record is in use that nobody has");
+  }
+  const uint64_t step = state & kStep;
+  if (step == kStep || (step == 0 && (state & kDone) != 0)) {
+    return absl::InternalError("permits: P2: a record is done, and is about to do nothing");
+  }
+  // It may have been claimed, and the claimer buried, since the owner was read: then it changes.
+  if (owner == 0 && used && chunk.owner.load(std::memory_order_acquire) == 0 &&
+      record.state.load(std::memory_order_acquire) == state) {
+    return absl::InternalError("permits: P1: a record is in use in a chunk that is free");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace mp::internal

@@ -12,9 +12,11 @@
 // one's record as done first.
 //
 // Layout of a count (in the cell of an object, after its header)
-//   permits   all     value (bits 0-30): how many are left; sleepers (31): somebody may sleep on
-//                     the low half; low bits of the turn (32-39) and tag (40-63) of the record that
-//                     changed it last; 0: none has. Each change commits
+//   initial   the maker   the value that it began with
+//   permits   all         value (bits 0-30): how many are left; sleepers (31): somebody may sleep
+//                         on the low half. Each change commits
+//   last      who has a   turn (bits 0-43) and tag (44-63) of the record that changed the count
+//             record      last, in one step with that; 0: none has
 //
 // Layout of a record
 //   object    who has the record   cell of the object; stays when the record is free
@@ -25,7 +27,10 @@
 //
 //   P1  A record that is not about to do anything is a permit, or is not: `held`.
 //   P2  One that is about to do something has done so if `done`, or if its object's count has its
-//       tag and turn. A turn that stands in a count is never used for that count again.
+//       tag and turn. No two things that a record is about to do have the same turn there, until
+//       44 bits are through: days, for a record in use without a pause. And then it takes somebody
+//       who stood before its exchange all that time. (With 8 bits a death can take a permit
+//       along, or double it: PermitsModelTest.ATurnComesAgain.)
 //   P3  Only the process that owns its chunk writes a record, a thread at a time; and when that is
 //       dead, who buries it.
 //   Repair after a death: the burial of the process settles each of its records (Bury).
@@ -42,11 +47,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/object_header.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/robust_mutex.h"
+#include "shared/internal/word_pair.h"
 
 namespace mp::internal {
 
@@ -56,10 +63,17 @@ struct PermitsHeader : ObjectHeader {
   static constexpr uint64_t kSleepers = 0x80000000;
   static constexpr int kMostValue = 0x7fffffff;
 
-  Word permits;
+  Word initial;
+  WordPair count;  // permits, last
 
-  FutexWord& word() { return LowHalf(permits); }
-  uint64_t value() const { return permits.load(std::memory_order_acquire) & kValue; }
+  // By the maker.
+  void Init(uint64_t value) {
+    initial.store(value, std::memory_order_relaxed);
+    count.Init({value, 0});
+  }
+  Word& permits() { return count.first(); }
+  FutexWord& word() { return LowHalf(count.first()); }
+  uint64_t value() const { return count.first().load(std::memory_order_acquire) & kValue; }
 
   // Without a record. `slept`: others may sleep still.
   [[nodiscard]] bool TryAcquire(bool slept);
@@ -87,7 +101,7 @@ class PermitTable {
   }
   // By any thread of the process: one that is no permit.
   void ReturnRecord(PermitRecord* record) {
-    if (cached_ == kMostCached) return Untake(*record);
+    if (cached_ >= room_) return Untake(*record);
     cache_[cached_++] = record;
   }
   // In a child of fork, first of all.
@@ -95,13 +109,16 @@ class PermitTable {
 
   // With a record. False: there is none left.
   [[nodiscard]] bool TryAcquire(PermitsHeader& object, PermitRecord& record, bool slept);
-  // Who sleeps is woken.
-  void Release(PermitsHeader& object, PermitRecord& record);
+  // Who sleeps is woken. False: there were as many as there can be, and are no more.
+  bool Release(PermitsHeader& object, PermitRecord& record);
 
   // A step of every burial, before the dead one's handles are dropped.
   void Bury(ProcessId dead);
   // How many permits of the object are somebody's.
   uint64_t CountHeld(const PermitsHeader& object) const;
+
+  // The first broken invariant.
+  absl::Status Check(const ProcessTable& processes) const;
 
   size_t CommittedBytes() const {
     return committed_.load(std::memory_order_relaxed) * sizeof(Chunk);
@@ -122,6 +139,8 @@ class PermitTable {
   static constexpr int kMostCached = kRecords;
 
   static inline constinit thread_local int cached_ = 0;
+  // How many it may return to its cache: none where nobody would empty that at its end.
+  static inline constinit thread_local int room_ = 0;
   static inline constinit thread_local PermitRecord* cache_[kMostCached] = {};
 
   uint64_t TagOf(const PermitRecord& record) const {
@@ -131,13 +150,17 @@ class PermitTable {
   PermitRecord& RecordOf(uint64_t tag) const {
     return reinterpret_cast<PermitRecord*>(chunks_)[tag];
   }
-  uint64_t Begin(PermitRecord& record, const PermitsHeader& object, uint64_t seen, uint64_t step);
-  void MarkDone(const PermitsHeader& object, uint64_t seen, const PermitRecord& self) const;
+  // What a count has for what the record was about to do in that state.
+  uint64_t LastOf(const PermitRecord& record, uint64_t state) const;
+  static uint64_t Begin(PermitRecord& record, const PermitsHeader& object, uint64_t step);
+  static absl::Status CheckRecord(const Chunk& chunk, uint64_t owner, const PermitRecord& record);
+  void MarkDone(uint64_t last, const PermitRecord& self) const;
   void Settle(PermitRecord& record);
   PermitRecord* TakeFromChunks(ProcessId self);
   bool TakeAllOf(Chunk& chunk);
   static void Untake(PermitRecord& record);
   bool Grow();
+  static void BeginThread() { room_ = kMostCached; }
   static void EndThread();
 
   Chunk* chunks_;   // constant

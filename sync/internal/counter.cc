@@ -27,8 +27,7 @@ absl::StatusOr<CounterState*> Counter::Make(ObjectType type, int value, std::str
       MakeCell(sizeof(CounterState), alignof(CounterState), name);
   if (!cell.ok()) return cell.status();
   auto* state = static_cast<CounterState*>(*cell);
-  state->permits.store(static_cast<uint64_t>(value), std::memory_order_relaxed);
-  state->initial.store(static_cast<uint64_t>(value), std::memory_order_relaxed);
+  state->Init(static_cast<uint64_t>(value));
   PublishCell(state, type);
   return state;
 }
@@ -57,11 +56,11 @@ bool Counter::WaitToTake(const timespec* deadline, const TryTake& try_take) cons
   const SleepsOn note(LaneForNotes(), state.word());
   for (bool slept = false;; slept = true) {
     if (try_take(slept)) return true;
-    uint64_t seen = state.permits.load(std::memory_order_acquire);
+    uint64_t seen = state.permits().load(std::memory_order_acquire);
     if ((seen & PermitsHeader::kValue) != 0) continue;
     if ((seen & PermitsHeader::kSleepers) == 0) {
-      if (!state.permits.compare_exchange_strong(seen, seen | PermitsHeader::kSleepers,
-                                                 std::memory_order_acq_rel)) {
+      if (!state.permits().compare_exchange_strong(seen, seen | PermitsHeader::kSleepers,
+                                                   std::memory_order_acq_rel)) {
         continue;
       }
       seen |= PermitsHeader::kSleepers;
@@ -114,8 +113,12 @@ PermitRecord* Counter::AcquirePermit(absl::Duration timeout) const {
 
 void Counter::ReleasePermit(PermitsHeader& state, PermitRecord& record) {
   PermitTable& table = Domain::Current()->permits();
-  table.Release(state, record);
+  const bool released = table.Release(state, record);
   table.ReturnRecord(&record);
+  if (!released) {
+    Fatal(absl::StrCat(state.Describe(), ": released a permit; it would have more than ",
+                       PermitsHeader::kMostValue, " permits"));
+  }
 }
 
 }  // namespace mp::internal

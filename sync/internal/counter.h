@@ -18,12 +18,8 @@
 
 namespace mp::internal {
 
-// Layout: PermitsHeader, then
-//   field     written by   meaning
-//   initial   the maker    the value that it began with
+// Layout: as of a count.
 struct CounterState : PermitsHeader {
-  Word initial;
-
   void FreeBlocks() {}
 };
 

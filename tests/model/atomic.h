@@ -1,6 +1,6 @@
 // tests/model/atomic.h
 //
-// Atomic<T> of a model build: std::atomic<T> where each operation is a step. Memory is
+// Atomic<T> and WordPair of a model build: where each operation is a step. Memory is
 // sequentially consistent: a missing barrier is not found here. A weak exchange does not fail
 // for nothing.
 
@@ -18,6 +18,8 @@ namespace mp::model {
 
 template <typename T>
 class ScheduledAtomic {
+  friend class ScheduledPair;
+
  public:
   using value_type = T;
   static constexpr bool is_always_lock_free = std::atomic<T>::is_always_lock_free;
@@ -119,8 +121,58 @@ class ScheduledAtomic {
 
 namespace mp::internal {
 
+struct TwoWords {
+  uint64_t first = 0;
+  uint64_t second = 0;
+};
+
+}  // namespace mp::internal
+
+namespace mp::model {
+
+// The explorer knows both words by the address of the first.
+class alignas(16) ScheduledPair {
+ public:
+  using TwoWords = internal::TwoWords;
+
+  void Init(TwoWords words) {
+    first_.store(words.first);
+    TakeStep({.what = "store second", .address = this, .write = true, .value = words.second});
+    second_ = words.second;
+  }
+  ScheduledAtomic<uint64_t>& first() { return first_; }
+  const ScheduledAtomic<uint64_t>& first() const { return first_; }
+  uint64_t second() const {
+    TakeStep({.what = "load second", .address = this});
+    Saw(second_);
+    return second_;
+  }
+  [[nodiscard]] bool Exchange(TwoWords& seen, TwoWords words) {
+    TakeStep({.what = "exchange", .address = this, .write = true, .value = words.first});
+    const TwoWords before = {first_.value_, second_};
+    Saw(before.first);
+    Saw(before.second);
+    if (before.first != seen.first || before.second != seen.second) {
+      seen = before;
+      return false;
+    }
+    first_.value_ = words.first;
+    second_ = words.second;
+    return true;
+  }
+
+ private:
+  ScheduledAtomic<uint64_t> first_;
+  uint64_t second_ = 0;
+};
+
+}  // namespace mp::model
+
+namespace mp::internal {
+
 template <typename T>
 using Atomic = model::ScheduledAtomic<T>;
+using WordPair = model::ScheduledPair;
 
 }  // namespace mp::internal
 

@@ -310,7 +310,6 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
 }
 uint32_t Deaths() { return model::Family::current->Deaths(); }
 Lane* LaneForNotes() { return model::Family::current->OwnLane(); }
-void PermitTable::Bury(ProcessId) {}
 
 }  // namespace mp::internal
 

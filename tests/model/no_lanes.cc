@@ -1,13 +1,13 @@
-// For models in which no actor sleeps, or has permits.
+// For models in which no actor sleeps.
 
+#include "shared/internal/futex.h"
 #include "shared/internal/lane.h"
-#include "shared/internal/permits.h"
 #include "shared/internal/process_table.h"
 
 namespace mp::internal {
 
 void LaneTable::BuryLanesOf(ProcessId) {}
 void LaneTable::TellDeath() {}
-void PermitTable::Bury(ProcessId) {}
+int FutexWake(const FutexWord&, int) { return 0; }
 
 }  // namespace mp::internal

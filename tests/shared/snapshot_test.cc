@@ -161,7 +161,7 @@ TEST(SnapshotTest, ALookFromOutsideGivesNoMemoryToPagesThatHaveNone) {
   Domain& domain = SmallDomain();
   const Family family;
   // Holes in the pages and in their table.
-  void* const block = *domain.Allocate(kReserve / 4);
+  void* const block = *domain.Allocate(kReserve / 8);
   domain.Free(block);
   const File file;
   const blkcnt_t before = file.Blocks();

@@ -1,0 +1,40 @@
+// The program prints what its README says.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdio.h>
+
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+
+constexpr char kLast[] = "never more than 3: yes; free seats: 3";
+
+TEST(SemaphoreExampleTest, PrintsWhatItsReadmeSays) {
+  FILE* const program = popen("examples/04_semaphore/04_semaphore", "r");
+  ASSERT_NE(program, nullptr);
+  std::string output;
+  for (int c; (c = getc(program)) != EOF;) output.push_back(static_cast<char>(c));
+  EXPECT_EQ(pclose(program), 0);
+  const std::vector<std::string> lines = absl::StrSplit(output, '\n');
+  ASSERT_EQ(lines.size(), 12u) << output;
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_THAT(lines[i], MatchesRegex("now running: [0-9]( [0-9])?( [0-9])?"));
+  }
+  EXPECT_EQ(lines[10], kLast);
+  EXPECT_EQ(lines[11], "");
+  std::ifstream readme("examples/04_semaphore/README.md");
+  EXPECT_THAT(std::string(std::istreambuf_iterator<char>(readme), {}),
+              HasSubstr(absl::StrCat("\n    ", kLast, "\n")));
+}
+
+}  // namespace
