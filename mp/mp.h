@@ -19,6 +19,7 @@
 #include "sync/lock.h"         // IWYU pragma: export
 #include "sync/lock_guard.h"   // IWYU pragma: export
 #include "sync/rlock.h"        // IWYU pragma: export
+#include "sync/semaphore.h"    // IWYU pragma: export
 #include "sync/value.h"        // IWYU pragma: export
 
 #endif  // MP_MP_MP_H_

@@ -20,7 +20,7 @@ using ::testing::MatchesRegex;
 constexpr char kLast[] = "never more than 3: yes; free seats: 3";
 
 TEST(SemaphoreExampleTest, PrintsWhatItsReadmeSays) {
-  FILE* const program = popen("examples/04_semaphore/04_semaphore", "r");
+  FILE* const program = popen("examples/03_semaphore/03_semaphore", "r");
   ASSERT_NE(program, nullptr);
   std::string output;
   for (int c; (c = getc(program)) != EOF;) output.push_back(static_cast<char>(c));
@@ -32,7 +32,7 @@ TEST(SemaphoreExampleTest, PrintsWhatItsReadmeSays) {
   }
   EXPECT_EQ(lines[10], kLast);
   EXPECT_EQ(lines[11], "");
-  std::ifstream readme("examples/04_semaphore/README.md");
+  std::ifstream readme("examples/03_semaphore/README.md");
   EXPECT_THAT(std::string(std::istreambuf_iterator<char>(readme), {}),
               HasSubstr(absl::StrCat("\n    ", kLast, "\n")));
 }
