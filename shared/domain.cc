@@ -163,8 +163,16 @@ absl::StatusOr<Domain*> Domain::Make() {
       internal::MakeDomainFile(options->reserve, kLeastReserve);
   if (!mapping.ok()) return mapping.status();
 
+  // Nothing is left of one that cannot be made.
+  auto give_back = [&mapping] {
+    munmap(mapping->base, mapping->size);
+    close(mapping->fd);
+  };
   const absl::StatusOr<Identity*> identity = MakeIdentity();
-  if (!identity.ok()) return identity.status();
+  if (!identity.ok()) {
+    give_back();
+    return identity.status();
+  }
   identity_ = *identity;
 
   auto* domain = new (mapping->base) Domain;
@@ -188,7 +196,12 @@ absl::StatusOr<Domain*> Domain::Make() {
   domain->heap_ = Heap::Format(bytes + heap_offset, mapping->size - heap_offset,
                                options->commit_limit, ArenaCount());
   const absl::StatusOr<internal::ProcessId> self = domain->ClaimForSelf();
-  if (!self.ok()) return self.status();
+  if (!self.ok()) {
+    munmap(identity_, kPage);
+    identity_ = nullptr;
+    give_back();
+    return self.status();
+  }
   identity_->process.store(*self, std::memory_order_relaxed);
   header.magic = internal::DomainHeader::kMagic;
   current_.store(domain, std::memory_order_release);
