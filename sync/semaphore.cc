@@ -7,17 +7,16 @@
 namespace mp {
 
 void Semaphore::Release(int count) const {
-  if (counter_.Release(count, internal::PermitsHeader::kMostValue)) return;
+  if (counter_.Release(count)) return;
   internal::Fatal(absl::StrCat(counter_.state().Describe(), ": released ", count,
-                               " times; it would have more than ",
-                               internal::PermitsHeader::kMostValue, " permits"));
+                               " times; it would have more than ", counter_.most(), " permits"));
 }
 
 absl::Status BoundedSemaphore::Release(int count) const {
-  if (counter_.Release(count, counter_.initial())) return absl::OkStatus();
+  if (counter_.Release(count)) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
       counter_.state().Describe(), ": released ", count, " times; it would have more than ",
-      counter_.initial(), " permits, with which it began"));
+      counter_.most(), " permits, with which it began"));
 }
 
 }  // namespace mp

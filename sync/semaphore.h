@@ -11,7 +11,8 @@
 //   seats.Release();
 //
 // BoundedSemaphore: the same, and a Release() that would give it more permits than it began with
-// is refused.
+// is refused; where somebody has released in the place of one who has a Permit, the end of that
+// adds nothing.
 //
 // Ordering: what was done before a permit was released is visible to who then acquires it.
 // Death:    a Permit is its process's, and comes back when that dies, at whatever instruction,
@@ -27,7 +28,7 @@
 //           Create() refuses.
 // Limit:    as many Permits at once as the domain has room for: 245,760 by default
 //           (shared/internal/permits.h).
-// Cost:     80 bytes of the domain, and 16 for a permit. Who waits spins a little, then sleeps; no
+// Cost:     88 bytes of the domain, and 16 for a permit. Who waits spins a little, then sleeps; no
 //           system call where nobody sleeps. Figures in docs/benchmarks.md.
 
 #ifndef MP_SYNC_SEMAPHORE_H_

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "shared/internal/busy.h"
 #include "shared/internal/contents.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/handles_in.h"
-#include "shared/internal/lock_header.h"
 #include "shared/owner.h"
 
 namespace mp::internal {
@@ -203,7 +203,7 @@ bool Undertaker::IsKept(ProcessId keeper) const {
 bool Undertaker::IsLeft(const Stakes::Look& look,
                         const std::vector<ProcessTable::Entry>& family) const {
   const ObjectHeader& object = *look.object;
-  if (IsBusy(object)) return false;
+  if (IsBusy(object, permits)) return false;
   const ProcessTable::Legacy legacy = Stakes::LegacyOf(look);
   if (processes.MayBeUnknown(legacy.made)) return false;
   return std::none_of(family.begin(), family.end(), [&](const ProcessTable::Entry& process) {

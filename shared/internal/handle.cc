@@ -4,8 +4,8 @@
 
 #include "shared/domain.h"
 #include "shared/heap.h"
+#include "shared/internal/busy.h"
 #include "shared/internal/ledger.h"
-#include "shared/internal/lock_header.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/stakes.h"
 #include "shared/owner.h"
@@ -106,10 +106,11 @@ Stakes::Look DropLastHandle(ObjectHeader* cell, uint64_t state) {
 bool RetireAtOnce(ObjectHeader* cell) {
   // Who had no handle but its maker's, of whom the last is gone, is nobody's. Had there been one
   // in the domain, another thread might have copied it meanwhile.
-  if (cell->stakes.load(std::memory_order_acquire) != Stakes::kMaker || IsBusy(*cell)) {
+  Domain& domain = *Domain::Current();
+  if (cell->stakes.load(std::memory_order_acquire) != Stakes::kMaker ||
+      IsBusy(*cell, domain.permits())) {
     return false;
   }
-  Domain& domain = *Domain::Current();
   const ProcessTable::Legacy legacy{.maker = cell->maker.load(std::memory_order_relaxed),
                                     .made = cell->made.load(std::memory_order_relaxed),
                                     .dropped = domain.processes().Clock(),

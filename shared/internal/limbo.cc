@@ -11,10 +11,10 @@
 
 #include "shared/domain.h"
 #include "shared/heap.h"
+#include "shared/internal/busy.h"
 #include "shared/internal/contents.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/handles_in.h"
-#include "shared/internal/lock_header.h"
 #include "shared/internal/object.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/stakes.h"
@@ -52,7 +52,7 @@ bool IsStill(const Stakes::Look& look) {
 
 // Whether it is busy, or a process that is there, or may be, can have inherited it.
 bool HasToWait(const Stakes::Look& look) {
-  if (IsBusy(*look.object)) return true;
+  if (IsBusy(*look.object, Domain::Current()->permits())) return true;
   const ProcessTable::Legacy legacy = Stakes::LegacyOf(look);
   // Without a fork in between nobody has inherited it from its maker.
   const bool no_fork = !legacy.spread && legacy.made == legacy.dropped;

@@ -31,11 +31,6 @@ constexpr bool IsLock(ObjectType type) {
   }
 }
 
-// For who has an object of any type.
-inline bool IsBusy(const ObjectHeader& object) {
-  return IsLock(object.type()) && static_cast<const LockHeader&>(object).Busy();
-}
-
 }  // namespace mp::internal
 
 #endif  // MP_SHARED_INTERNAL_LOCK_HEADER_H_

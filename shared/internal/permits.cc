@@ -1,13 +1,11 @@
 #include "shared/internal/permits.h"
 
-#include <sched.h>
 #include <sys/mman.h>
 
 #include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "shared/internal/object_type.h"
 
 namespace mp::internal {
 namespace {
@@ -25,10 +23,6 @@ constexpr uint64_t kHeld = 8;
 constexpr uint64_t kTaken = 16;
 constexpr int kTurn = 5;
 constexpr uint64_t kTurnInState = ~((uint64_t{1} << kTurn) - 1);
-
-bool HasPermits(ObjectType type) {
-  return type == ObjectType::kSemaphore || type == ObjectType::kBoundedSemaphore;
-}
 
 // One more: sleepers are woken by who adds it, which they say anew if there are more of them.
 void WakeSleepers(PermitsHeader& object, uint64_t seen, uint64_t count) {
@@ -63,10 +57,11 @@ bool PermitsHeader::TryAcquire(bool slept) {
   return true;
 }
 
-bool PermitsHeader::TryRelease(uint64_t released, uint64_t most) {
+bool PermitsHeader::TryRelease(uint64_t released) {
+  const uint64_t limit = most();
   uint64_t seen = permits().load(std::memory_order_relaxed);
   do {
-    if ((seen & kValue) + released > most) return false;
+    if ((seen & kValue) + released > limit) return false;
     // Before: they are taken.
     // After:  they are left; the burial of who dies before it has woken the sleepers does so.
     // Test:   SemaphoreCrashTest.WhoSleepsIsWokenWhoeverDies
@@ -88,36 +83,35 @@ class PermitCacheEnd {
   }
 };
 
+uint64_t PermitsHeader::most() const {
+  return type() == ObjectType::kBoundedSemaphore ? initial.load(std::memory_order_relaxed)
+                                                 : uint64_t{kMostValue};
+}
+
 void PermitTable::Format(void* memory, uint32_t slots) {
   chunks_ = static_cast<Chunk*>(memory);
   count_ = ChunksFor(slots);
   committed_.store(0, std::memory_order_relaxed);
   hint_.store(0, std::memory_order_relaxed);
-  growing_.Init(/*recursive=*/false);
 }
 
 bool PermitTable::Grow() {
-  const RobustMutex::Result result = growing_.TryLock();
-  // Who has it may be stopped: then there is none for now.
-  if (result == RobustMutex::Result::kBusy || result == RobustMutex::Result::kHeldByCaller) {
+  uint64_t committed = committed_.load(std::memory_order_acquire);
+  if (committed >= count_ ||
+      madvise(chunks_ + committed, kChunksInAPage * sizeof(Chunk), MADV_POPULATE_WRITE) != 0) {
     return false;
   }
-  if (result == RobustMutex::Result::kOwnerDied) growing_.MarkConsistent();
-  const uint64_t committed = committed_.load(std::memory_order_relaxed);
-  const bool grown =
-      committed < count_ &&
-      madvise(chunks_ + committed, kChunksInAPage * sizeof(Chunk), MADV_POPULATE_WRITE) == 0;
-  // Before: the page has memory and nobody looks at it; who comes next does it again.
-  // After:  its chunks are free.
+  // Before: the page has memory, zero, and nobody looks at it; who comes next does it again.
+  // After:  its chunks are free. Where it fails, another has done it.
   // Test:   PermitsCrashTest.TheFirstRecordLeavesNothing
-  if (grown) committed_.store(committed + kChunksInAPage, std::memory_order_release);
-  return growing_.Unlock() && grown;
+  committed_.compare_exchange_strong(committed, committed + kChunksInAPage,
+                                     std::memory_order_acq_rel);
+  return true;
 }
 
 PermitRecord* PermitTable::TakeFromChunks(ProcessId self) {
-  constexpr int kTries = 100;
   PermitCacheEnd::Expect();
-  for (int tries = 0; tries < kTries; ++tries) {
+  do {
     const uint64_t committed = committed_.load(std::memory_order_acquire);
     const uint64_t start = hint_.load(std::memory_order_relaxed);
     for (uint64_t step = 0; step < committed; ++step) {
@@ -136,11 +130,7 @@ PermitRecord* PermitTable::TakeFromChunks(ProcessId self) {
         return cache_[--cached_];
       }
     }
-    if (!Grow()) {
-      if (committed_.load(std::memory_order_acquire) == count_) return nullptr;
-      sched_yield();
-    }
-  }
+  } while (Grow());
   return nullptr;
 }
 
@@ -225,10 +215,11 @@ bool PermitTable::Release(PermitsHeader& object, PermitRecord& record) {
   const uint64_t state = Begin(record, object, kReleasing);
   const uint64_t last = LastOf(record, state);
   TwoWords seen = {object.permits().load(std::memory_order_relaxed), object.count.second()};
+  const uint64_t most = object.most();
   uint64_t added;
   do {
     MarkDone(seen.second, record);
-    added = (seen.first & PermitsHeader::kValue) == PermitsHeader::kMostValue ? 0 : 1;
+    added = (seen.first & PermitsHeader::kValue) < most ? 1 : 0;
     // Before: it has the permit.
     // After:  it has none; the burial of who dies before it has woken a sleeper does so.
     // Test:   SemaphoreCrashTest.APermitOfTheDeadComesBackOnce
@@ -292,7 +283,7 @@ uint64_t PermitTable::CountHeld(const PermitsHeader& object) const {
     for (const PermitRecord& record : chunks_[index].records) {
       held +=
           record.object.load(std::memory_order_relaxed) == reinterpret_cast<uint64_t>(&object) &&
-          (record.state.load(std::memory_order_relaxed) & kHeld) != 0;
+          (record.state.load(std::memory_order_relaxed) & (kHeld | kStep)) != 0;
     }
   }
   return held;

@@ -51,8 +51,8 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/object_header.h"
+#include "shared/internal/object_type.h"
 #include "shared/internal/process_table.h"
-#include "shared/internal/robust_mutex.h"
 #include "shared/internal/word_pair.h"
 
 namespace mp::internal {
@@ -77,9 +77,16 @@ struct PermitsHeader : ObjectHeader {
 
   // Without a record. `slept`: others may sleep still.
   [[nodiscard]] bool TryAcquire(bool slept);
-  // False: there would be more than `most`. Who sleeps is woken.
-  [[nodiscard]] bool TryRelease(uint64_t count, uint64_t most);
+  // False: there would be more than most(). Who sleeps is woken.
+  [[nodiscard]] bool TryRelease(uint64_t released);
+  // How many there can be left.
+  uint64_t most() const;
 };
+
+// Whether its cell begins with a PermitsHeader.
+constexpr bool HasPermits(ObjectType type) {
+  return type == ObjectType::kSemaphore || type == ObjectType::kBoundedSemaphore;
+}
 
 struct PermitRecord {
   Word object;
@@ -114,8 +121,12 @@ class PermitTable {
 
   // A step of every burial, before the dead one's handles are dropped.
   void Bury(ProcessId dead);
-  // How many permits of the object are somebody's.
+  // How many permits of the object are somebody's, or are being taken or released.
   uint64_t CountHeld(const PermitsHeader& object) const;
+  // Without a look at the records where none was ever used.
+  bool IsHeld(const PermitsHeader& object) const {
+    return object.count.second() != 0 && CountHeld(object) != 0;
+  }
 
   // The first broken invariant.
   absl::Status Check(const ProcessTable& processes) const;
@@ -167,7 +178,6 @@ class PermitTable {
   uint64_t count_;  // constant
   Word committed_;  // chunks that have memory; grows only
   Word hint_;       // from where on to look for one that is free
-  RobustMutex growing_;
 };
 
 }  // namespace mp::internal

@@ -36,16 +36,21 @@ struct Signal {
 
 }  // namespace
 
+// Of those who wait the living.
+uint64_t ConditionState::CountAnew(uint64_t waiting) {
+  return std::min<uint64_t>(waiting, Domain::Current()->lanes().CountOn(word()));
+}
+
 int ConditionState::Notify(int count) {
   uint64_t seen = signal.load(std::memory_order_acquire);
   for (;;) {
     const Signal before = Signal::Of(seen);
     if (count <= 0 || before.waiting == 0) return 0;
     Signal after = before;
-    if (before.tokens != 0 && Deaths() != 0) {
-      // Of somebody who was notified, and has not yet taken it, or never will.
-      after.waiting =
-          std::min<uint64_t>(before.waiting, Domain::Current()->lanes().CountOn(word()));
+    // Of somebody who was notified, and has not yet taken it, or never will.
+    const bool anew = before.tokens != 0 && Deaths() != 0;
+    if (anew) {
+      after.waiting = CountAnew(before.waiting);
       after.tokens = std::min(before.tokens, after.waiting);
     }
     const uint64_t chosen = std::min<uint64_t>(count, after.waiting - after.tokens);
@@ -58,7 +63,8 @@ int ConditionState::Notify(int count) {
     // Test:   ConditionCrashTest.WhoIsNotifiedIsWoken
     if (signal.compare_exchange_weak(seen, after.Word(), std::memory_order_acq_rel,
                                      std::memory_order_acquire)) {
-      return before.sleepers ? static_cast<int>(chosen) : 0;
+      // What was a dead one's may be a sleeper's now.
+      return before.sleepers ? static_cast<int>(anew ? after.tokens : chosen) : 0;
     }
   }
 }
@@ -68,9 +74,14 @@ bool ConditionState::Waiter::Register() {
   uint64_t counted;
   do {
     Signal signal = Signal::Of(seen);
-    if (signal.waiting == Signal::kMost) return false;
-    ++signal.waiting;
     notifies_ = signal.notifies;
+    if (lane_ == nullptr) return true;
+    if (signal.waiting == Signal::kMost) {
+      // Without this one, which has its note already.
+      signal.waiting = state_.CountAnew(signal.waiting + 1) - 1;
+      if (signal.waiting >= Signal::kMost) return false;
+    }
+    ++signal.waiting;
     counted = signal.Word();
     // Before: it does not wait.
     // After:  it does, until it goes; if it dies before, it is counted too many.
@@ -78,6 +89,20 @@ bool ConditionState::Waiter::Register() {
   } while (!state_.signal.compare_exchange_weak(seen, counted, std::memory_order_acq_rel,
                                                 std::memory_order_acquire));
   return true;
+}
+
+// Of one that is not counted: it looks up before long, as if it had been notified.
+bool ConditionState::Waiter::Nap(const timespec* deadline) const {
+  constexpr absl::Duration kNap = absl::Milliseconds(50);
+  const timespec nap_end = MonotonicDeadline(kNap);
+  const bool is_last = deadline != nullptr &&
+                       absl::DurationFromTimespec(*deadline) < absl::DurationFromTimespec(nap_end);
+  const uint64_t seen = state_.signal.load(std::memory_order_acquire);
+  if (Signal::Of(seen).notifies != notifies_) return true;
+  const WaitResult result =
+      internal::Wait(state_.word(), static_cast<uint32_t>(seen),
+                     {.deadline = is_last ? deadline : &nap_end, .spin = false});
+  return result != WaitResult::kTimedOut || !is_last;
 }
 
 bool ConditionState::Waiter::TakeToken() {
@@ -110,21 +135,14 @@ void ConditionState::Waiter::Leave() {
 }
 
 bool ConditionState::Waiter::Wait(const timespec* deadline) {
-  timespec nap_end;
-  bool naps = false;
-  if (lane_ == nullptr) {
-    nap_end = MonotonicDeadline(absl::Milliseconds(50));
-    naps = deadline == nullptr ||
-           absl::DurationFromTimespec(nap_end) < absl::DurationFromTimespec(*deadline);
-    if (naps) deadline = &nap_end;
-  }
+  if (lane_ == nullptr) return Nap(deadline);
   if (SpinUntil([this] { return TakeToken(); })) return true;
   for (;;) {
     if (TakeToken()) return true;
     Signal signal = Signal::Of(seen_);
     const bool notified = signal.notifies != notifies_;
     const uint32_t deaths = Deaths();  // before the look
-    if (notified && lane_ != nullptr && lane_->told.load(std::memory_order_acquire) != 0) {
+    if (notified && lane_->told.load(std::memory_order_acquire) != 0) {
       // Who died may have taken the token with it.
       Leave();
       return true;
@@ -142,7 +160,7 @@ bool ConditionState::Waiter::Wait(const timespec* deadline) {
     if (result == WaitResult::kTimedOut) {
       if (TakeToken()) return true;
       Leave();
-      return naps;
+      return false;
     }
   }
 }

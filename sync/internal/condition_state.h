@@ -40,12 +40,13 @@ struct ConditionState : LockState {
 
   // By the holder of the lock. How many sleepers are to be woken when the lock is free.
   int Notify(int count);
+  uint64_t CountAnew(uint64_t waiting);
 
   // One who waits.
   class Waiter {
    public:
-    // `lane`: its lane, with a note that it sleeps on word(). One without (nullptr) is not counted
-    // among those who live, nor told of a death, and so looks up by itself.
+    // `lane`: its lane, with a note that it sleeps on word(). One without (nullptr) would not be
+    // found among the living, nor told of a death: it is not counted, and looks up by itself.
     Waiter(ConditionState& state, const Lane* lane) : state_(state), lane_(lane) {}
     // By the holder of the lock. False: too many wait.
     [[nodiscard]] bool Register();
@@ -55,6 +56,7 @@ struct ConditionState : LockState {
    private:
     bool TakeToken();
     void Leave();
+    bool Nap(const timespec* deadline) const;
 
     ConditionState& state_;
     const Lane* const lane_;

@@ -84,9 +84,9 @@ bool Counter::Acquire(absl::Duration timeout) const {
   return AcquireUntil(&deadline);
 }
 
-bool Counter::Release(int count, uint64_t most) const {
+bool Counter::Release(int count) const {
   if (count < 0) Fatal(absl::StrCat(state_->Describe(), ": released ", count, " times"));
-  return state_->TryRelease(static_cast<uint64_t>(count), most);
+  return count == 0 || state_->TryRelease(static_cast<uint64_t>(count));
 }
 
 PermitRecord* Counter::AcquirePermit(absl::Duration timeout) const {
@@ -95,7 +95,7 @@ PermitRecord* Counter::AcquirePermit(absl::Duration timeout) const {
   PermitRecord* record = table.TakeRecord(domain.ThisProcess().identity());
   if (record == nullptr) {
     Fatal(absl::StrCat(state_->Describe(),
-                       ": no more permits can be held in this family of processes"));
+                       ": there is no memory, or no room in the domain, for one more permit"));
   }
   auto try_take = [&](bool slept) { return table.TryAcquire(*state_, *record, slept); };
   if (try_take(false)) return record;
@@ -115,7 +115,8 @@ void Counter::ReleasePermit(PermitsHeader& state, PermitRecord& record) {
   PermitTable& table = Domain::Current()->permits();
   const bool released = table.Release(state, record);
   table.ReturnRecord(&record);
-  if (!released) {
+  // Of one with a bound, somebody has released it in this one's place.
+  if (!released && state.type() != ObjectType::kBoundedSemaphore) {
     Fatal(absl::StrCat(state.Describe(), ": released a permit; it would have more than ",
                        PermitsHeader::kMostValue, " permits"));
   }

@@ -35,10 +35,10 @@ class Counter {
   }
   bool Acquire(absl::Duration timeout) const;
   bool TryAcquire() const { return state_->TryAcquire(/*slept=*/false); }
-  // False: there would be more than `most`.
-  bool Release(int count, uint64_t most) const;
+  // False: there would be more than there can be.
+  bool Release(int count) const;
   int Value() const { return static_cast<int>(state_->value()); }
-  uint64_t initial() const { return state_->initial.load(std::memory_order_relaxed); }
+  uint64_t most() const { return state_->most(); }
 
   // The record of a permit; nullptr: there was none in time.
   PermitRecord* AcquirePermit(absl::Duration timeout) const;

@@ -127,7 +127,7 @@ class Scene {
     if (!object(0).TryAcquire(false)) return;
     Have(kChunks, 0);
     state_.has[kChunks][0] = 0;
-    model_.Require(object(0).TryRelease(1, initial_), "more than there were");
+    model_.Require(object(0).TryRelease(1), "more than there were");
   }
 
  private:

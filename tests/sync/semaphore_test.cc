@@ -483,5 +483,24 @@ TEST(SemaphoreTest, PermitsOfOneWhoEndsComeBack) {
   EXPECT_EQ(Check(), absl::OkStatus());
 }
 
+TEST(BoundedSemaphoreTest, WhoReleasesInThePlaceOfAPermitAddsNone) {
+  const BoundedSemaphore semaphore(1);
+  {
+    const Permit permit = semaphore.AcquirePermit();
+    EXPECT_TRUE(semaphore.Release().ok());
+  }
+  EXPECT_EQ(semaphore.GetValue(), 1);
+}
+
+TEST(SemaphoreTest, OneWithPermitsOutDoesNotEnd) {
+  // The burial of who had it is to find it, and nothing else in its place.
+  std::optional<Semaphore> semaphore(std::in_place, 1);
+  std::optional<Permit> permit(semaphore->AcquirePermit());
+  semaphore.reset();
+  const Semaphore other(1);
+  permit.reset();
+  EXPECT_EQ(other.GetValue(), 1);
+}
+
 }  // namespace
 }  // namespace mp

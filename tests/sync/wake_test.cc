@@ -9,6 +9,7 @@
 #include "sync/event.h"
 #include "sync/lock.h"
 #include "sync/semaphore.h"
+#include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/futex_waitv.h"
 #include "tests/support/held_duty.h"
@@ -75,6 +76,45 @@ TEST_F(WakeTest, Condition) {
   EXPECT_EQ(first->Finish(), 0);
   EXPECT_EQ(second->Finish(), 0);
   EXPECT_EQ(third->Finish(), 0);
+}
+
+TEST_F(WakeTest, AConditionOfWhichOneDied) {
+  // It stays counted, and a notify that is for it is another's.
+  const class Condition condition;
+  const auto wait = [&condition] {
+    const LockGuard guard(condition);
+    condition.Wait();
+  };
+  for (const bool all : {false, true}) {
+    auto mortal = StartSleeper(wait);
+    mortal->Kill();
+    testing::Settle();
+    {
+      const LockGuard guard(condition);
+      condition.Notify();
+    }
+    auto first = StartSleeper(wait);
+    auto second = StartSleeper(wait);
+    {
+      const LockGuard guard(condition);
+      all ? condition.NotifyAll() : condition.Notify();
+    }
+    EXPECT_EQ(first->Finish(), 0);
+    if (!all) {
+      const LockGuard guard(condition);
+      condition.Notify();
+    }
+    EXPECT_EQ(second->Finish(), 0);
+  }
+}
+
+TEST_F(WakeTest, AReleaseOfNone) {
+  const class Semaphore semaphore(0);
+  auto sleeper = StartSleeper([&semaphore] { semaphore.Acquire(); });
+  semaphore.Release(0);
+  EXPECT_TRUE(SleepsBesideSentry(sleeper->pid()));
+  semaphore.Release();
+  EXPECT_EQ(sleeper->Finish(), 0);
 }
 
 TEST_F(WakeTest, Semaphore) {
