@@ -22,7 +22,9 @@
 // Death:    whoever dies, waiting, woken or notifying, before or after any step, leaves nobody
 //           asleep whom a Notify() was for: where the one who was chosen dies, all who waited are
 //           woken. Notify() waits for nobody. When the lock's holder dies, owner_died() tells the
-//           next one, who may return from Wait() with it.
+//           next one, who may return from Wait() with it. A process that is killed while it
+//           assigns a Condition that lies in the domain may leave there the one and the lock of
+//           the other.
 // Fork:     a child has the handle, never the hold; and does not wait in its parent's place.
 // Lifetime: that of a Lock.
 // Signals:  not in a signal handler. Wait() goes on after one.

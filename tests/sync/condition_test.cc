@@ -9,8 +9,10 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +24,7 @@
 #include "sync/lock.h"
 #include "sync/rlock.h"
 #include "tests/support/alarms.h"
+#include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/peer.h"
 
@@ -396,13 +399,21 @@ TEST(ConditionProcessTest, SignalsDoNotEndAWait) {
 }
 
 TEST(ConditionProcessTest, MayBeDroppedWhileOthersWait) {
-  Child waiter([](auto& step) {
-    const Condition condition;
-    const LockGuard guard(condition);
+  std::optional<Condition> condition(std::in_place);
+  Child waiter([&condition](auto& step) {
+    const Condition own = *condition;
+    const LockGuard guard(own);
     step("before");
-    EXPECT_FALSE(condition.Wait(absl::Milliseconds(30)));
+    EXPECT_FALSE(own.Wait(absl::Milliseconds(100)));
   });
+  ASSERT_TRUE(waiter.RunTo("before"));
+  waiter.Go();
+  ASSERT_TRUE(waiter.WaitUntilAsleep());
+  condition.reset();
   EXPECT_EQ(waiter.Finish(), 0);
+  // It ends when the one who may have it is buried.
+  testing::Settle();
+  for (const ObjectInfo& object : ListObjects()) EXPECT_NE(object.type, "Condition");
   EXPECT_TRUE(Check().ok());
 }
 

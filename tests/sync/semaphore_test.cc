@@ -502,5 +502,11 @@ TEST(SemaphoreTest, OneWithPermitsOutDoesNotEnd) {
   EXPECT_EQ(other.GetValue(), 1);
 }
 
+TEST(SemaphoreTest, TakesNoMoreThanItSays) {
+  const uint64_t before = Stats().in_use;
+  const Semaphore semaphore(1);
+  EXPECT_LE(Stats().in_use - before, 88u);
+}
+
 }  // namespace
 }  // namespace mp
