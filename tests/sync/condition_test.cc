@@ -28,6 +28,11 @@
 #include "tests/support/child.h"
 #include "tests/support/peer.h"
 
+// What tests do to locks on purpose the thread-safety analysis would not let them.
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wthread-safety-analysis"
+#endif
+
 namespace mp {
 namespace {
 

@@ -36,7 +36,7 @@ class EventCrashTest : public ::testing::Test {
       own.Clear();
       const Event named({.name = "touched"});
     };
-    crash.check = [this] { return Settled(); };
+    crash.check = [] { return Settled(); };
     return crash;
   }
   // Nobody who waits is woken by this, other than by the burial of the dead.
