@@ -2,8 +2,6 @@
 
 #include <time.h>
 
-#include <string_view>
-
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -14,65 +12,28 @@
 #include "shared/internal/wait.h"
 
 namespace mp {
-namespace {
 
-using internal::ConditionState;
-using internal::Handle;
-using internal::LockState;
-using internal::ObjectType;
-using internal::RobustLock;
-
-absl::StatusOr<ConditionState*> MakeState(std::string_view name) {
+absl::StatusOr<Condition::State*> Condition::Make(const ConditionOptions& options) {
   const absl::StatusOr<internal::ObjectHeader*> cell =
-      internal::MakeCell(sizeof(ConditionState), alignof(ConditionState), name);
+      internal::MakeCell(sizeof(State), alignof(State), options.name);
   if (!cell.ok()) return cell.status();
-  auto* state = static_cast<ConditionState*>(*cell);
+  auto* state = static_cast<State*>(*cell);
   state->Init();
-  internal::PublishCell(state, ObjectType::kCondition);
+  internal::PublishCell(state, internal::ObjectType::kCondition);
   return state;
 }
 
-Handle<ConditionState> MakeStateOrDie(std::string_view name) {
-  const absl::StatusOr<ConditionState*> state = MakeState(name);
+internal::Handle<Condition::State> Condition::MakeOrDie(const ConditionOptions& options) {
+  const absl::StatusOr<State*> state = Make(options);
   if (!state.ok()) {
-    internal::CannotMake(ObjectType::kCondition, sizeof(ConditionState), name, state.status());
+    internal::CannotMake(internal::ObjectType::kCondition, sizeof(State), options.name,
+                         state.status());
   }
-  return Handle<ConditionState>(*state);
-}
-
-}  // namespace
-
-Condition::Condition(const ConditionOptions& options)
-    : state_(MakeStateOrDie(options.name)), lock_(Handle<LockState>(state_)) {}
-Condition::Condition(const Lock& lock, const ConditionOptions& options)
-    : state_(MakeStateOrDie(options.name)), lock_(RobustLock::Of(lock)) {}
-Condition::Condition(const RLock& lock, const ConditionOptions& options)
-    : state_(MakeStateOrDie(options.name)), lock_(RobustLock::Of(lock)) {}
-
-absl::StatusOr<Condition> Condition::Create(const ConditionOptions& options) {
-  const absl::StatusOr<State*> state = MakeState(options.name);
-  if (!state.ok()) return state.status();
-  Handle<State> handle(*state);
-  const Handle<LockState> lock(handle);
-  return Condition(handle, RobustLock(lock));
-}
-
-absl::StatusOr<Condition> Condition::Create(const Lock& lock, const ConditionOptions& options) {
-  const absl::StatusOr<State*> state = MakeState(options.name);
-  if (!state.ok()) return state.status();
-  return Condition(Handle<State>(*state), RobustLock::Of(lock));
-}
-
-absl::StatusOr<Condition> Condition::Create(const RLock& lock, const ConditionOptions& options) {
-  const absl::StatusOr<State*> state = MakeState(options.name);
-  if (!state.ok()) return state.status();
-  return Condition(Handle<State>(*state), RobustLock::Of(lock));
+  return internal::Handle<State>(*state);
 }
 
 bool Condition::Wait(absl::Duration timeout) const {
-  if (timeout == absl::InfiniteDuration()) return WaitUntil(nullptr);
-  const timespec deadline = internal::MonotonicDeadline(timeout);
-  return WaitUntil(&deadline);
+  return WaitUntil(internal::Deadline(timeout).get());
 }
 
 bool Condition::WaitUntil(const timespec* deadline) const {
@@ -84,21 +45,21 @@ bool Condition::WaitUntil(const timespec* deadline) const {
   if (!waiter.Register()) {
     internal::Fatal(absl::StrCat(state_->Describe(), ": 65,535 threads wait on it already"));
   }
-  const uint32_t levels = lock_.ReleaseAll();
+  const uint32_t levels = robust_lock().ReleaseAll();
   const bool notified = waiter.Wait(deadline);
-  lock_.AcquireLevels(levels);
+  robust_lock().AcquireLevels(levels);
   return notified;
 }
 
 void Condition::Notify(int count) const {
   CheckHeld("notified");
   const int sleepers = state_->Notify(count);
-  if (sleepers != 0) lock_.WakeWhenReleased(state_->word(), sleepers);
+  if (sleepers != 0) robust_lock().WakeWhenReleased(state_->word(), sleepers);
 }
 
 void Condition::CheckHeld(const char* what) const {
-  if (!lock_.HeldByThisThread()) {
-    lock_.Misuse(*state_, what, "acquire it first");
+  if (!robust_lock().HeldByThisThread()) {
+    robust_lock().Misuse(*state_, what, "acquire it first");
   }
 }
 

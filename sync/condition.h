@@ -43,7 +43,6 @@
 
 #include <limits>
 #include <string>
-#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -51,9 +50,8 @@
 #include "shared/internal/handle.h"
 #include "sync/internal/condition_state.h"
 #include "sync/internal/robust_lock.h"
-#include "sync/lock.h"
+#include "sync/internal/with_lock.h"
 #include "sync/lock_guard.h"  // IWYU pragma: export
-#include "sync/rlock.h"
 
 namespace mp {
 
@@ -61,30 +59,28 @@ struct ConditionOptions {
   std::string name = {};  // for messages and listings
 };
 
-class Condition {
+// GetLock(), Acquire() and what else a lock has: sync/internal/with_lock.h.
+class Condition : public internal::WithLock {
  public:
   // Each ends the process, with a line that says why, where Create() would fail.
   Condition() : Condition(ConditionOptions{}) {}
-  explicit Condition(const ConditionOptions& options);
-  explicit Condition(const Lock& lock, const ConditionOptions& options = {});
-  explicit Condition(const RLock& lock, const ConditionOptions& options = {});
+  explicit Condition(const ConditionOptions& options) : Condition(MakeOrDie(options)) {}
+  // Over a Lock or an RLock of the caller's.
+  template <internal::LockHandle L>
+  explicit Condition(const L& lock, const ConditionOptions& options = {})
+      : Condition(MakeOrDie(options), internal::RobustLock::Of(lock)) {}
   // kResourceExhausted: no memory; see Domain::Get() for more.
-  static absl::StatusOr<Condition> Create(const ConditionOptions& options = {});
-  static absl::StatusOr<Condition> Create(const Lock& lock, const ConditionOptions& options = {});
-  static absl::StatusOr<Condition> Create(const RLock& lock, const ConditionOptions& options = {});
-
-  // The lock's.
-  void Acquire() const { lock_.Acquire(); }
-  [[nodiscard]] bool Acquire(absl::Duration timeout) const { return lock_.Acquire(timeout); }
-  [[nodiscard]] bool TryAcquire() const { return lock_.TryAcquire(); }
-  void Release() const { lock_.Release(); }
-  bool Locked() const { return lock_.Locked(); }
-  void AssertHeld() const { lock_.AssertHeld(); }
-  bool owner_died() const { return lock_.owner_died(); }
-  void MarkConsistent() const { lock_.MarkConsistent(); }
-  void lock() const { lock_.Acquire(); }
-  void unlock() const { lock_.Release(); }
-  [[nodiscard]] bool try_lock() const { return lock_.TryAcquire(); }
+  static absl::StatusOr<Condition> Create(const ConditionOptions& options = {}) {
+    const absl::StatusOr<State*> state = Make(options);
+    if (!state.ok()) return state.status();
+    return Condition(internal::Handle<State>(*state));
+  }
+  template <internal::LockHandle L>
+  static absl::StatusOr<Condition> Create(const L& lock, const ConditionOptions& options = {}) {
+    const absl::StatusOr<State*> state = Make(options);
+    if (!state.ok()) return state.status();
+    return Condition(internal::Handle<State>(*state), internal::RobustLock::Of(lock));
+  }
 
   // By the holder. Gives the lock back, waits, and has it again on return.
   void Wait() const { static_cast<void>(WaitUntil(nullptr)); }
@@ -107,27 +103,26 @@ class Condition {
  private:
   using State = internal::ConditionState;
 
-  Condition(internal::Handle<State> state, internal::RobustLock lock)
-      : state_(std::move(state)), lock_(std::move(lock)) {}
+  explicit Condition(const internal::Handle<State>& state)
+      : WithLock(internal::Handle<internal::LockState>(state)), state_(state) {}
+  Condition(const internal::Handle<State>& state, const internal::RobustLock& lock)
+      : WithLock(lock), state_(state) {}
 
+  static absl::StatusOr<State*> Make(const ConditionOptions& options);
+  static internal::Handle<State> MakeOrDie(const ConditionOptions& options);
   bool WaitUntil(const timespec* deadline) const;
   void CheckHeld(const char* what) const;
 
   internal::Handle<State> state_;
-  internal::RobustLock lock_;
 };
 
 template <typename Predicate>
 bool Condition::WaitFor(Predicate predicate, absl::Duration timeout) const {
   if (predicate()) return true;
   if (timeout <= absl::ZeroDuration()) return false;
-  if (timeout == absl::InfiniteDuration()) {
-    WaitFor(std::move(predicate));
-    return true;
-  }
-  const timespec deadline = internal::MonotonicDeadline(timeout);
+  const internal::Deadline deadline(timeout);
   for (;;) {
-    const bool in_time = WaitUntil(&deadline);
+    const bool in_time = WaitUntil(deadline.get());
     if (predicate()) return true;
     if (!in_time) return false;
   }

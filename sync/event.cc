@@ -59,9 +59,7 @@ void Event::Set() const {
 bool Event::Wait(absl::Duration timeout) const {
   if (IsSet()) return true;
   if (timeout <= absl::ZeroDuration()) return false;
-  if (timeout == absl::InfiniteDuration()) return WaitUntil(nullptr);
-  const timespec deadline = internal::MonotonicDeadline(timeout);
-  return WaitUntil(&deadline);
+  return WaitUntil(internal::Deadline(timeout).get());
 }
 
 bool Event::WaitUntil(const timespec* deadline) const {

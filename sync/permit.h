@@ -15,6 +15,10 @@
 
 namespace mp {
 
+namespace internal {
+class SemaphoreBase;
+}
+
 class Permit {
  public:
   // Gives it back; nothing if it was moved from, released, or is a copy that a fork made.
@@ -41,8 +45,7 @@ class Permit {
   }
 
  private:
-  friend class Semaphore;
-  friend class BoundedSemaphore;
+  friend class internal::SemaphoreBase;
 
   static std::optional<Permit> Acquire(const internal::Counter& counter, absl::Duration timeout) {
     internal::PermitRecord* const record = counter.AcquirePermit(timeout);

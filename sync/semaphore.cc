@@ -7,16 +7,16 @@
 namespace mp {
 
 void Semaphore::Release(int count) const {
-  if (counter_.Release(count)) return;
-  internal::Fatal(absl::StrCat(counter_.state().Describe(), ": released ", count,
-                               " times; it would have more than ", counter_.most(), " permits"));
+  if (counter().Release(count)) return;
+  internal::Fatal(absl::StrCat(counter().state().Describe(), ": released ", count,
+                               " times; it would have more than ", counter().most(), " permits"));
 }
 
 absl::Status BoundedSemaphore::Release(int count) const {
-  if (counter_.Release(count)) return absl::OkStatus();
+  if (counter().Release(count)) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
-      counter_.state().Describe(), ": released ", count, " times; it would have more than ",
-      counter_.most(), " permits, with which it began"));
+      counter().state().Describe(), ": released ", count, " times; it would have more than ",
+      counter().most(), " permits, with which it began"));
 }
 
 }  // namespace mp

@@ -34,14 +34,14 @@
 #ifndef MP_SYNC_SEMAPHORE_H_
 #define MP_SYNC_SEMAPHORE_H_
 
-#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
+#include "shared/internal/object_type.h"
 #include "sync/internal/counter.h"
+#include "sync/internal/semaphore_base.h"
 #include "sync/permit.h"  // IWYU pragma: export
 
 namespace mp {
@@ -53,11 +53,12 @@ struct BoundedSemaphoreOptions {
   std::string name = {};  // for messages and listings
 };
 
-class Semaphore {
+// Acquire(), AcquirePermit() and GetValue(): sync/internal/semaphore_base.h.
+class Semaphore : public internal::SemaphoreBase {
  public:
   // Ends the process, with a line that says why, where Create() would fail.
   explicit Semaphore(int value = 1, const SemaphoreOptions& options = {})
-      : counter_(internal::ObjectType::kSemaphore, value, options.name) {}
+      : SemaphoreBase(internal::ObjectType::kSemaphore, value, options.name) {}
   // kResourceExhausted: no memory; see Domain::Get() for more. kInvalidArgument: `value` < 0.
   static absl::StatusOr<Semaphore> Create(int value = 1, const SemaphoreOptions& options = {}) {
     absl::StatusOr<internal::Counter> counter =
@@ -66,36 +67,17 @@ class Semaphore {
     return Semaphore(*std::move(counter));
   }
 
-  void Acquire() const { counter_.Acquire(); }
-  // False: there was none in time. Zero or less tries once.
-  [[nodiscard]] bool Acquire(absl::Duration timeout) const { return counter_.Acquire(timeout); }
-  [[nodiscard]] bool TryAcquire() const { return counter_.TryAcquire(); }
   void Release(int count = 1) const;
-  // How many are left; the answer may be old when it arrives.
-  int GetValue() const { return counter_.Value(); }
-
-  [[nodiscard]] Permit AcquirePermit() const {
-    return *Permit::Acquire(counter_, absl::InfiniteDuration());
-  }
-  // Nothing: there was none in time. Zero or less tries once.
-  [[nodiscard]] std::optional<Permit> AcquirePermit(absl::Duration timeout) const {
-    return Permit::Acquire(counter_, timeout);
-  }
-  [[nodiscard]] std::optional<Permit> TryAcquirePermit() const {
-    return Permit::Acquire(counter_, absl::ZeroDuration());
-  }
 
  private:
-  explicit Semaphore(internal::Counter counter) : counter_(std::move(counter)) {}
-
-  internal::Counter counter_;
+  explicit Semaphore(internal::Counter counter) : SemaphoreBase(std::move(counter)) {}
 };
 
-class BoundedSemaphore {
+class BoundedSemaphore : public internal::SemaphoreBase {
  public:
   // Ends the process, with a line that says why, where Create() would fail.
   explicit BoundedSemaphore(int value = 1, const BoundedSemaphoreOptions& options = {})
-      : counter_(internal::ObjectType::kBoundedSemaphore, value, options.name) {}
+      : SemaphoreBase(internal::ObjectType::kBoundedSemaphore, value, options.name) {}
   // kResourceExhausted: no memory; see Domain::Get() for more. kInvalidArgument: `value` < 0.
   static absl::StatusOr<BoundedSemaphore> Create(int value = 1,
                                                  const BoundedSemaphoreOptions& options = {}) {
@@ -105,30 +87,11 @@ class BoundedSemaphore {
     return BoundedSemaphore(*std::move(counter));
   }
 
-  void Acquire() const { counter_.Acquire(); }
-  // False: there was none in time. Zero or less tries once.
-  [[nodiscard]] bool Acquire(absl::Duration timeout) const { return counter_.Acquire(timeout); }
-  [[nodiscard]] bool TryAcquire() const { return counter_.TryAcquire(); }
   // kFailedPrecondition: it would have more than it began with; nothing is released then.
   absl::Status Release(int count = 1) const;
-  // How many are left; the answer may be old when it arrives.
-  int GetValue() const { return counter_.Value(); }
-
-  [[nodiscard]] Permit AcquirePermit() const {
-    return *Permit::Acquire(counter_, absl::InfiniteDuration());
-  }
-  // Nothing: there was none in time. Zero or less tries once.
-  [[nodiscard]] std::optional<Permit> AcquirePermit(absl::Duration timeout) const {
-    return Permit::Acquire(counter_, timeout);
-  }
-  [[nodiscard]] std::optional<Permit> TryAcquirePermit() const {
-    return Permit::Acquire(counter_, absl::ZeroDuration());
-  }
 
  private:
-  explicit BoundedSemaphore(internal::Counter counter) : counter_(std::move(counter)) {}
-
-  internal::Counter counter_;
+  explicit BoundedSemaphore(internal::Counter counter) : SemaphoreBase(std::move(counter)) {}
 };
 
 }  // namespace mp

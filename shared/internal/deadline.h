@@ -25,6 +25,19 @@ inline timespec MonotonicDeadline(absl::Duration timeout) {
                           std::clamp(timeout, absl::ZeroDuration(), absl::Hours(kCenturyInHours)));
 }
 
+// The point at which a timeout ends, for calls to which none, nullptr, means for ever.
+class Deadline {
+ public:
+  explicit Deadline(absl::Duration timeout) : is_ever_(timeout == absl::InfiniteDuration()) {
+    if (!is_ever_) time_ = MonotonicDeadline(timeout);
+  }
+  const timespec* get() const { return is_ever_ ? nullptr : &time_; }
+
+ private:
+  const bool is_ever_;
+  timespec time_ = {};
+};
+
 // For the next lock of one who has got the first by `deadline`, and would leave something half
 // done: a second from now, in `second`. Null, for ever, where the first is.
 inline const timespec* DeadlineOfWhoHasBegun(const timespec* deadline, timespec& second) {

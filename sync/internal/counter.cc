@@ -79,9 +79,7 @@ bool Counter::AcquireUntil(const timespec* deadline) const {
 bool Counter::Acquire(absl::Duration timeout) const {
   if (TryAcquire()) return true;
   if (timeout <= absl::ZeroDuration()) return false;
-  if (timeout == absl::InfiniteDuration()) return AcquireUntil(nullptr);
-  const timespec deadline = MonotonicDeadline(timeout);
-  return AcquireUntil(&deadline);
+  return AcquireUntil(Deadline(timeout).get());
 }
 
 bool Counter::Release(int count) const {
@@ -98,15 +96,10 @@ PermitRecord* Counter::AcquirePermit(absl::Duration timeout) const {
                        ": there is no memory, or no room in the domain, for one more permit"));
   }
   auto try_take = [&](bool slept) { return table.TryAcquire(*state_, *record, slept); };
-  if (try_take(false)) return record;
-  bool taken = false;
-  if (timeout == absl::InfiniteDuration()) {
-    taken = WaitToTake(nullptr, try_take);
-  } else if (timeout > absl::ZeroDuration()) {
-    const timespec deadline = MonotonicDeadline(timeout);
-    taken = WaitToTake(&deadline, try_take);
+  if (try_take(false) ||
+      (timeout > absl::ZeroDuration() && WaitToTake(Deadline(timeout).get(), try_take))) {
+    return record;
   }
-  if (taken) return record;
   table.ReturnRecord(record);
   return nullptr;
 }

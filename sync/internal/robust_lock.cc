@@ -72,9 +72,7 @@ bool RobustLock::Acquire(absl::Duration timeout) const {
   if (HeldLocks::IsFull()) CheckLimit();
   const RobustMutex::Result result = state_->mutex.TryLock();
   if (result != RobustMutex::Result::kBusy) return AfterLock(result);
-  if (timeout == absl::InfiniteDuration()) return AcquireSlow(result, nullptr);
-  const timespec deadline = MonotonicDeadline(timeout);
-  return AcquireSlow(result, &deadline);
+  return AcquireSlow(result, Deadline(timeout).get());
 }
 
 bool RobustLock::AcquireSlow(RobustMutex::Result result, const timespec* deadline) const {

@@ -1,5 +1,6 @@
-// WithLock: the part of a Value or an Array that is its lock. What is done to it is done to the
-// lock, so that LockGuard and std::scoped_lock take either; the contracts are those of RLock.
+// WithLock: the part of a Condition, a Value or an Array that is its lock. What is done to it is
+// done to the lock, so that LockGuard and std::scoped_lock take either; the contracts are those of
+// RLock.
 //
 // Without thread-safety annotations, as RLock.
 
@@ -16,7 +17,7 @@
 
 namespace mp::internal {
 
-// What a Value or an Array may be made with.
+// What they may be made with.
 template <typename L>
 concept LockHandle = std::same_as<L, Lock> || std::same_as<L, RLock>;
 
@@ -39,6 +40,8 @@ class WithLock {
   [[nodiscard]] bool try_lock() const { return lock_.TryAcquire(); }
 
  protected:
+  const RobustLock& robust_lock() const { return RobustLock::Of(lock_); }
+
   // The lock in its own cell.
   explicit WithLock(const Handle<LockState>& own) : WithLock(RobustLock(own)) {}
   // Another's.
