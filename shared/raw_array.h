@@ -16,12 +16,10 @@
 #ifndef MP_SHARED_RAW_ARRAY_H_
 #define MP_SHARED_RAW_ARRAY_H_
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <limits>
 #include <memory>
 #include <ranges>
 #include <string>
@@ -34,6 +32,7 @@
 #include "absl/types/span.h"
 #include "shared/allocator.h"
 #include "shared/heap.h"
+#include "shared/internal/array_cell.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/object.h"
 
@@ -107,31 +106,17 @@ class RawArray {
       return MakeOf(read, options);
     }
   }
-  // A length that would overflow is more than there is, too.
-  static size_t SizeOf(size_t length) {
-    return std::min(length, std::numeric_limits<size_t>::max() / sizeof(T)) * sizeof(T);
-  }
   static absl::StatusOr<State*> Make(size_t length, const RawArrayOptions& options) {
-    const absl::StatusOr<internal::ObjectHeader*> cell =
-        internal::MakeCell(sizeof(State), alignof(State), options.name);
-    if (!cell.ok()) return cell.status();
-    auto* state = static_cast<State*>(*cell);
-    const absl::StatusOr<void*> block =
-        internal::AllocateBlock(SizeOf(length), alignof(T), Owner::Object(state));
-    if (!block.ok()) {
-      internal::FreeCell(state);
-      return block.status();
-    }
-    state->data = static_cast<T*>(*block);
-    state->size = length;
-    internal::PublishCell(state, internal::ObjectType::kRawArray);
+    absl::StatusOr<State*> state = internal::MakeArrayCell<T, State>(length, options.name);
+    if (!state.ok()) return state;
+    internal::PublishCell(*state, internal::ObjectType::kRawArray);
     return state;
   }
   static State* MakeOrDie(size_t length, const RawArrayOptions& options) {
     const absl::StatusOr<State*> state = Make(length, options);
     if (!state.ok()) {
-      internal::CannotMake(internal::ObjectType::kRawArray, SizeOf(length), options.name,
-                           state.status());
+      internal::CannotMake(internal::ObjectType::kRawArray, internal::BytesOf<T>(length),
+                           options.name, state.status());
     }
     return *state;
   }

@@ -41,7 +41,6 @@
 #include <concepts>
 #include <cstddef>
 #include <initializer_list>
-#include <limits>
 #include <memory>
 #include <ranges>
 #include <string>
@@ -53,8 +52,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "shared/allocator.h"
 #include "shared/heap.h"
+#include "shared/internal/array_cell.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/object.h"
 #include "sync/internal/array_state.h"
@@ -202,27 +201,13 @@ class Array : public internal::WithLock {
       return static_cast<size_t>(std::ranges::distance(source));
     }
   }
-  // A length that would overflow is more than there is, too.
-  static size_t SizeOf(size_t length) {
-    return std::min(length, std::numeric_limits<size_t>::max() / sizeof(T)) * sizeof(T);
-  }
 
   // Its elements are not yet values.
   static absl::StatusOr<State*> Make(size_t length, const ArrayOptions& options) {
-    const absl::StatusOr<internal::ObjectHeader*> cell =
-        internal::MakeCell(sizeof(State), alignof(State), options.name);
-    if (!cell.ok()) return cell.status();
-    auto* state = static_cast<State*>(*cell);
-    const absl::StatusOr<void*> block =
-        internal::AllocateBlock(SizeOf(length), alignof(T), Owner::Object(state));
-    if (!block.ok()) {
-      internal::FreeCell(state);
-      return block.status();
-    }
-    state->Init(/*recursive=*/true);
-    state->data = *block;
-    state->size = length;
-    internal::PublishCell(state, internal::ObjectType::kArray);
+    absl::StatusOr<State*> state = internal::MakeArrayCell<T, State>(length, options.name);
+    if (!state.ok()) return state;
+    (*state)->Init(/*recursive=*/true);
+    internal::PublishCell(*state, internal::ObjectType::kArray);
     return state;
   }
   template <typename S>
@@ -244,8 +229,8 @@ class Array : public internal::WithLock {
       const size_t length = LengthOf(source);
       const absl::StatusOr<State*> state = Make(length, options);
       if (!state.ok()) {
-        internal::CannotMake(internal::ObjectType::kArray, SizeOf(length), options.name,
-                             state.status());
+        internal::CannotMake(internal::ObjectType::kArray, internal::BytesOf<T>(length),
+                             options.name, state.status());
       }
       return Filled(*state, source);
     }

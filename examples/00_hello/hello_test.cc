@@ -1,7 +1,5 @@
 // The program prints what its documents say, and the README shows it as it is.
 
-#include <stdio.h>
-
 #include <cstddef>
 #include <fstream>
 #include <iterator>
@@ -10,6 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/example.h"
 
 namespace {
 
@@ -33,11 +32,7 @@ std::string FirstProgram(std::string_view document) {
 }
 
 TEST(HelloTest, PrintsWhatItsDocumentsSay) {
-  FILE* const program = popen("examples/00_hello/00_hello", "r");
-  ASSERT_NE(program, nullptr);
-  std::string output;
-  for (int c; (c = getc(program)) != EOF;) output.push_back(static_cast<char>(c));
-  EXPECT_EQ(pclose(program), 0);
+  const std::string output = mp::testing::OutputOf("examples/00_hello/00_hello");
   EXPECT_EQ(output, kOutput);
   for (const char* document : {"README.md", "examples/00_hello/README.md"}) {
     EXPECT_THAT(ReadAll(document), HasSubstr(std::string("\n    ") + kOutput)) << document;

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "mp/mp.h"
-#include "sync/semaphore.h"
 
 constexpr int kWorkers = 10;
 constexpr int kSeats = 3;

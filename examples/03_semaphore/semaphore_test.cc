@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdio.h>
 
 #include <fstream>
 #include <iterator>
@@ -11,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "tests/support/example.h"
 
 namespace {
 
@@ -20,11 +20,7 @@ using ::testing::MatchesRegex;
 constexpr char kLast[] = "never more than 3: yes; free seats: 3";
 
 TEST(SemaphoreExampleTest, PrintsWhatItsReadmeSays) {
-  FILE* const program = popen("examples/03_semaphore/03_semaphore", "r");
-  ASSERT_NE(program, nullptr);
-  std::string output;
-  for (int c; (c = getc(program)) != EOF;) output.push_back(static_cast<char>(c));
-  EXPECT_EQ(pclose(program), 0);
+  const std::string output = mp::testing::OutputOf("examples/03_semaphore/03_semaphore");
   const std::vector<std::string> lines = absl::StrSplit(output, '\n');
   ASSERT_EQ(lines.size(), 12u) << output;
   for (int i = 0; i < 10; ++i) {
