@@ -50,7 +50,12 @@ class Event {
 
   bool IsSet() const { return (state_->word.load(std::memory_order_acquire) & State::kSet) != 0; }
   void Set() const;
-  void Clear() const { state_->word.fetch_and(~State::kSet, std::memory_order_acq_rel); }
+  void Clear() const {
+    // Before: it is set, or was not.
+    // After:  it is not; who waited for it before sees that it was.
+    // Test:   EventCrashTest.NobodyMissesAPulse
+    state_->word.fetch_and(~State::kSet, std::memory_order_acq_rel);
+  }
 
   // Until it is set, or was since the call began.
   void Wait() const {

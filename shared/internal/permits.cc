@@ -139,6 +139,9 @@ bool PermitTable::TakeAllOf(Chunk& chunk) {
   for (PermitRecord& record : chunk.records) {
     uint64_t state = record.state.load(std::memory_order_acquire);
     if ((state & (kTaken | kHeld | kStep)) != 0) continue;
+    // Before: no thread of the process has it.
+    // After:  this one has; with the process's burial nobody has again.
+    // Test:   PermitsCrashTest.TheFirstRecordLeavesNothing
     if (record.state.compare_exchange_strong(state, state | kTaken, std::memory_order_acq_rel)) {
       cache_[cached_++] = &record;
       if (cached_ >= room_) return true;

@@ -130,6 +130,9 @@ void ConditionState::Waiter::Leave() {
     if (signal.waiting == 0) return;  // counted anew meanwhile
     --signal.waiting;
     left = signal.Word();
+    // Before: it waits; if it dies, it is counted too many.
+    // After:  it does not.
+    // Test:   ConditionCrashTest.ATimedWaitMayDie
   } while (!state_.signal.compare_exchange_weak(seen, left, std::memory_order_acq_rel,
                                                 std::memory_order_acquire));
 }
