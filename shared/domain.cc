@@ -185,13 +185,13 @@ absl::StatusOr<Domain*> Domain::Make() {
   header.inode = mapping->inode;
   const uint32_t slots = internal::ProcessTable::SlotsFor(mapping->size);
   const size_t lanes_offset = kPage + internal::ProcessTable::BytesFor(slots);
-  const size_t permits_offset = lanes_offset + internal::LaneTable::BytesFor(slots);
-  const size_t heap_offset = permits_offset + internal::PermitTable::BytesFor(slots);
+  const size_t holds_offset = lanes_offset + internal::LaneTable::BytesFor(slots);
+  const size_t heap_offset = holds_offset + internal::HoldTable::BytesFor(slots);
   auto* const bytes = static_cast<std::byte*>(mapping->base);
   domain->processes_.Format(bytes + kPage, slots);
   domain->stakes_.Format();
   domain->lanes_.Format(bytes + lanes_offset, slots, header.base, header.size);
-  domain->permits_.Format(bytes + permits_offset, slots);
+  domain->holds_.Format(bytes + holds_offset, slots);
   domain->sentry_post_.Format();
   domain->heap_ = Heap::Format(bytes + heap_offset, mapping->size - heap_offset,
                                options->commit_limit, ArenaCount());
@@ -219,7 +219,7 @@ absl::StatusOr<Domain::Identity*> Domain::MakeIdentity() {
 }
 
 internal::Undertaker Domain::ThisUndertaker() {
-  return {header_, processes_, *heap_, stakes_, lanes_, permits_, ThisProcess().identity()};
+  return {header_, processes_, *heap_, stakes_, lanes_, holds_, ThisProcess().identity()};
 }
 
 void Domain::Bury(internal::ProcessId dead) { ThisUndertaker().Bury(dead); }
@@ -381,7 +381,7 @@ struct DomainForkHandlers {
     fork_generation.fetch_add(1, std::memory_order_relaxed);
     Heap::ForgetThreadArenaInChild();
     internal::LaneTable::ForgetInChild();
-    internal::PermitTable::ForgetInChild();
+    internal::HoldTable::ForgetInChild();
     internal::HeldLocks::ForgetInChild();
     internal::ThreadId::ForgetInChild();
     errno = errno_before_fork;

@@ -40,8 +40,8 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/burial.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/holds.h"
 #include "shared/internal/lane.h"
-#include "shared/internal/permits.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/internal/sentry_post.h"
@@ -92,7 +92,7 @@ class Domain {
   internal::ProcessTable& processes() { return processes_; }
   internal::Stakes& stakes() { return stakes_; }
   internal::LaneTable& lanes() { return lanes_; }
-  internal::PermitTable& permits() { return permits_; }
+  internal::HoldTable& holds() { return holds_; }
   internal::SentryPost& sentry_post() { return sentry_post_; }
   const internal::DomainHeader& header() const { return header_; }
 
@@ -188,7 +188,7 @@ class Domain {
   internal::ProcessTable processes_;
   internal::Stakes stakes_;
   internal::LaneTable lanes_;
-  internal::PermitTable permits_;
+  internal::HoldTable holds_;
   internal::SentryPost sentry_post_;
 };
 

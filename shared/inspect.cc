@@ -13,9 +13,9 @@
 #include "shared/internal/domain_file.h"
 #include "shared/internal/domain_memory.h"
 #include "shared/internal/handles_in.h"
+#include "shared/internal/holds.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/object.h"
-#include "shared/internal/permits.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/internal/snapshot.h"
@@ -127,7 +127,7 @@ DomainStats Stats() {
   const HeapStats heap = domain->heap().Stats();
   stats.reserved = domain->header().size;
   stats.committed = heap.committed + heap.overhead + domain->processes().CommittedBytes() +
-                    domain->lanes().CommittedBytes() + domain->permits().CommittedBytes() +
+                    domain->lanes().CommittedBytes() + domain->holds().CommittedBytes() +
                     kHeaderBytes;
   stats.commit_limit = heap.commit_limit;
   return stats;
@@ -155,7 +155,7 @@ absl::Status Check() {
   if (absl::Status status = domain->lanes().Check(domain->processes()); !status.ok()) {
     return status;
   }
-  if (absl::Status status = domain->permits().Check(domain->processes()); !status.ok()) {
+  if (absl::Status status = domain->holds().Check(domain->processes()); !status.ok()) {
     return status;
   }
   if (absl::Status status = domain->heap().Check(); !status.ok()) return status;

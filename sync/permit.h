@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "shared/domain.h"
+#include "shared/internal/holds.h"
 #include "shared/internal/permits.h"
 #include "sync/internal/counter.h"
 
@@ -25,22 +26,22 @@ class Permit {
   ~Permit() { Release(); }
   Permit(Permit&& other) noexcept
       : semaphore_(other.semaphore_),
-        record_(std::exchange(other.record_, nullptr)),
+        hold_(std::exchange(other.hold_, nullptr)),
         generation_(other.generation_) {}
   Permit& operator=(Permit&& other) noexcept {
     if (this == &other) return *this;
     Release();
     semaphore_ = other.semaphore_;
-    record_ = std::exchange(other.record_, nullptr);
+    hold_ = std::exchange(other.hold_, nullptr);
     generation_ = other.generation_;
     return *this;
   }
 
   // Before its end.
   void Release() {
-    internal::PermitRecord* const record = std::exchange(record_, nullptr);
-    if (record != nullptr && generation_ == internal::ForkGeneration()) {
-      internal::Counter::ReleasePermit(*semaphore_, *record);
+    internal::Hold* const hold = std::exchange(hold_, nullptr);
+    if (hold != nullptr && generation_ == internal::ForkGeneration()) {
+      internal::Counter::ReleasePermit(*semaphore_, *hold);
     }
   }
 
@@ -48,15 +49,15 @@ class Permit {
   friend class internal::SemaphoreBase;
 
   static std::optional<Permit> Acquire(const internal::Counter& counter, absl::Duration timeout) {
-    internal::PermitRecord* const record = counter.AcquirePermit(timeout);
-    if (record == nullptr) return std::nullopt;
-    return Permit(counter.state(), *record);
+    internal::Hold* const hold = counter.AcquirePermit(timeout);
+    if (hold == nullptr) return std::nullopt;
+    return Permit(counter.state(), *hold);
   }
-  Permit(internal::PermitsHeader& semaphore, internal::PermitRecord& record)
-      : semaphore_(&semaphore), record_(&record), generation_(internal::ForkGeneration()) {}
+  Permit(internal::PermitsHeader& semaphore, internal::Hold& hold)
+      : semaphore_(&semaphore), hold_(&hold), generation_(internal::ForkGeneration()) {}
 
   internal::PermitsHeader* semaphore_;
-  internal::PermitRecord* record_;  // nullptr: none
+  internal::Hold* hold_;  // nullptr: none
   uint32_t generation_;
 };
 

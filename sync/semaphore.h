@@ -26,9 +26,9 @@
 // Misuse:   more than 2,147,483,647 permits, or a negative number of them: this process ends, with
 //           one line that names the semaphore; so it does for a negative initial value, which
 //           Create() refuses.
-// Limit:    as many Permits at once as the domain has room for: 245,760 by default
-//           (shared/internal/permits.h).
-// Cost:     88 bytes of the domain, and 16 for a permit. Who waits spins a little, then sleeps; no
+// Limit:    as many Permits at once as the domain has room for: 163,840 by default
+//           (shared/internal/holds.h).
+// Cost:     88 bytes of the domain, and 24 for a permit. Who waits spins a little, then sleeps; no
 //           system call where nobody sleeps. Figures in docs/benchmarks.md.
 
 #ifndef MP_SYNC_SEMAPHORE_H_

@@ -14,6 +14,7 @@
 #include "shared/internal/busy.h"
 #include "shared/internal/contents.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/give_back.h"
 #include "shared/internal/handles_in.h"
 #include "shared/owner.h"
 
@@ -42,7 +43,7 @@ bool Undertaker::BuryUntil(const timespec& deadline, ProcessId dead, Kind was) c
   const uint32_t flags = processes.Find(dead).flags;
   if ((flags & ProcessTable::kActed) != 0) processes.ReleaseActed(dead);
   lanes.BuryLanesOf(dead);
-  permits.Bury(dead);
+  GiveBackHoldsOf(dead, processes.Find(dead).pid, holds);
   lanes.TellDeath();
   if (!GiveBack(deadline, dead, flags)) {
     processes.PutOffBurial(dead);
@@ -203,7 +204,7 @@ bool Undertaker::IsKept(ProcessId keeper) const {
 bool Undertaker::IsLeft(const Stakes::Look& look,
                         const std::vector<ProcessTable::Entry>& family) const {
   const ObjectHeader& object = *look.object;
-  if (IsBusy(object, permits)) return false;
+  if (IsBusy(object, holds)) return false;
   const ProcessTable::Legacy legacy = Stakes::LegacyOf(look);
   if (processes.MayBeUnknown(legacy.made)) return false;
   return std::none_of(family.begin(), family.end(), [&](const ProcessTable::Entry& process) {

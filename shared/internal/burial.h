@@ -10,7 +10,7 @@
 //   2  what the dead was the actor of has none again             ReleaseActed
 //   3  whom its threads kept waiting is woken, their lanes are
 //      free; who waits for a death is woken                      LaneTable::BuryLanesOf
-//      its permits are others' to have                           PermitTable::Bury
+//      what it has of objects is given back                      HoldTable::Bury
 //   4  its stakes in objects are dropped: those that it made,    Stakes
 //      and those that its blocks have handles to
 //   5  objects in limbo without a living keeper, that nobody     Heap::ChangeOwner
@@ -33,8 +33,8 @@
 
 #include "shared/heap.h"
 #include "shared/internal/domain_file.h"
+#include "shared/internal/holds.h"
 #include "shared/internal/lane.h"
-#include "shared/internal/permits.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/internal/stakes.h"
@@ -47,7 +47,7 @@ struct Undertaker {
   Heap& heap;
   Stakes& stakes;
   LaneTable& lanes;
-  PermitTable& permits;
+  HoldTable& holds;
   ProcessId self;  // the calling process
 
   // The caller has proof that the process is dead. Nothing happens when it is buried already,

@@ -108,7 +108,7 @@ bool RetireAtOnce(ObjectHeader* cell) {
   // in the domain, another thread might have copied it meanwhile.
   Domain& domain = *Domain::Current();
   if (cell->stakes.load(std::memory_order_acquire) != Stakes::kMaker ||
-      IsBusy(*cell, domain.permits())) {
+      IsBusy(*cell, domain.holds())) {
     return false;
   }
   const ProcessTable::Legacy legacy{.maker = cell->maker.load(std::memory_order_relaxed),

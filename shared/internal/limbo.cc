@@ -52,7 +52,7 @@ bool IsStill(const Stakes::Look& look) {
 
 // Whether it is busy, or a process that is there, or may be, can have inherited it.
 bool HasToWait(const Stakes::Look& look) {
-  if (IsBusy(*look.object, Domain::Current()->permits())) return true;
+  if (IsBusy(*look.object, Domain::Current()->holds())) return true;
   const ProcessTable::Legacy legacy = Stakes::LegacyOf(look);
   // Without a fork in between nobody has inherited it from its maker.
   const bool no_fork = !legacy.spread && legacy.made == legacy.dropped;

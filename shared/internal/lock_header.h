@@ -25,6 +25,8 @@ constexpr bool IsLock(ObjectType type) {
     case ObjectType::kCondition:
     case ObjectType::kValue:
     case ObjectType::kArray:
+    case ObjectType::kRwLock:
+    case ObjectType::kOnce:
       return true;
     default:
       return false;

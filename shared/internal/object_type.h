@@ -23,11 +23,16 @@ enum class ObjectType : uint8_t {
   kArray,
   kSemaphore,
   kBoundedSemaphore,
+  kBarrier,
+  kLatch,
+  kRwLock,
+  kOnce,
 };
 
 inline constexpr std::string_view kObjectTypeNames[] = {
-    "none",  "Lock",      "RLock", "Shared", "RawValue",  "RawArray",
-    "Event", "Condition", "Value", "Array",  "Semaphore", "BoundedSemaphore",
+    "none",    "Lock",      "RLock",  "Shared", "RawValue",  "RawArray",
+    "Event",   "Condition", "Value",  "Array",  "Semaphore", "BoundedSemaphore",
+    "Barrier", "Latch",     "RWLock", "Once",
 };
 
 // "?" for a value that is none of ours.
@@ -35,7 +40,7 @@ constexpr std::string_view NameOf(ObjectType type) {
   const auto index = static_cast<uint8_t>(type);
   return index < std::size(kObjectTypeNames) ? kObjectTypeNames[index] : "?";
 }
-static_assert(NameOf(ObjectType::kBoundedSemaphore) == "BoundedSemaphore");
+static_assert(NameOf(ObjectType::kOnce) == "Once");
 
 }  // namespace mp::internal
 

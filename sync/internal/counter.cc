@@ -16,6 +16,7 @@
 #include "shared/internal/object.h"
 #include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
+#include "sync/internal/take_hold.h"
 
 namespace mp::internal {
 
@@ -87,27 +88,22 @@ bool Counter::Release(int count) const {
   return count == 0 || state_->TryRelease(static_cast<uint64_t>(count));
 }
 
-PermitRecord* Counter::AcquirePermit(absl::Duration timeout) const {
-  Domain& domain = *Domain::Current();
-  PermitTable& table = domain.permits();
-  PermitRecord* record = table.TakeRecord(domain.ThisProcess().identity());
-  if (record == nullptr) {
-    Fatal(absl::StrCat(state_->Describe(),
-                       ": there is no memory, or no room in the domain, for one more permit"));
-  }
-  auto try_take = [&](bool slept) { return table.TryAcquire(*state_, *record, slept); };
+Hold* Counter::AcquirePermit(absl::Duration timeout) const {
+  HoldTable& holds = Domain::Current()->holds();
+  Hold* const hold = TakeHold(*state_, "permit");
+  auto try_take = [&](bool slept) { return state_->TryAcquire(holds, *hold, slept); };
   if (try_take(false) ||
       (timeout > absl::ZeroDuration() && WaitToTake(Deadline(timeout).get(), try_take))) {
-    return record;
+    return hold;
   }
-  table.ReturnRecord(record);
+  holds.Return(hold);
   return nullptr;
 }
 
-void Counter::ReleasePermit(PermitsHeader& state, PermitRecord& record) {
-  PermitTable& table = Domain::Current()->permits();
-  const bool released = table.Release(state, record);
-  table.ReturnRecord(&record);
+void Counter::ReleasePermit(PermitsHeader& state, Hold& hold) {
+  HoldTable& holds = Domain::Current()->holds();
+  const bool released = state.Release(holds, hold);
+  holds.Return(&hold);
   // Of one with a bound, somebody has released it in this one's place.
   if (!released && state.type() != ObjectType::kBoundedSemaphore) {
     Fatal(absl::StrCat(state.Describe(), ": released a permit; it would have more than ",

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/holds.h"
 #include "shared/internal/object_type.h"
 #include "shared/internal/permits.h"
 
@@ -40,9 +41,9 @@ class Counter {
   int Value() const { return static_cast<int>(state_->value()); }
   uint64_t most() const { return state_->most(); }
 
-  // The record of a permit; nullptr: there was none in time.
-  PermitRecord* AcquirePermit(absl::Duration timeout) const;
-  static void ReleasePermit(PermitsHeader& state, PermitRecord& record);
+  // The hold of a permit; nullptr: there was none in time.
+  Hold* AcquirePermit(absl::Duration timeout) const;
+  static void ReleasePermit(PermitsHeader& state, Hold& hold);
 
   CounterState& state() const { return *state_; }
 

@@ -44,8 +44,8 @@ namespace {
 
 using internal::DomainHeader;
 using internal::Evidence;
+using internal::HoldTable;
 using internal::LaneTable;
-using internal::PermitTable;
 using internal::ProcessId;
 using internal::ProcessTable;
 using internal::ProcessTableTestPeer;
@@ -106,7 +106,7 @@ class Family {
   }
 
   Undertaker By(ProcessId self) {
-    return {domain_, table_, NoHeap(), stakes_, lanes_, permits_, self};
+    return {domain_, table_, NoHeap(), stakes_, lanes_, holds_, self};
   }
 
   ProcessId IdOf(ActorId actor) const { return live_[actor]; }
@@ -184,7 +184,7 @@ class Family {
   DomainHeader domain_ = {};
   Stakes stakes_;
   LaneTable lanes_ = {};
-  PermitTable permits_ = {};
+  HoldTable holds_ = {};
   ProcessId last_ = 0;  // who comes when all are dead
   // What is so, whatever the table says.
   std::array<ProcessId, kMostActors> live_ = {};  // of actors that were LIVE from the beginning

@@ -56,10 +56,10 @@ namespace {
 using internal::DomainHeader;
 using internal::Evidence;
 using internal::FutexWord;
+using internal::HoldTable;
 using internal::Lane;
 using internal::LaneTable;
 using internal::LaneTestPeer;
-using internal::PermitTable;
 using internal::ProcessId;
 using internal::ProcessTable;
 using internal::ProcessTableTestPeer;
@@ -191,7 +191,7 @@ class Family {
     return *reinterpret_cast<Heap*>(place);
   }
   Undertaker By(ProcessId self) {
-    return {domain_, table_, NoHeap(), stakes_, lanes_, permits_, self};
+    return {domain_, table_, NoHeap(), stakes_, lanes_, holds_, self};
   }
 
   bool Lives(ActorId actor) const { return live_[actor] != 0 && !model_.Ended(actor); }
@@ -280,7 +280,7 @@ class Family {
   DomainHeader domain_ = {};
   Stakes stakes_;
   LaneTable lanes_;
-  PermitTable permits_ = {};
+  HoldTable holds_ = {};
   std::array<Lane, kLanes> lane_memory_;
   SentryPost post_;
   FutexWord never_ = 0;

@@ -11,7 +11,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "shared/internal/atomic.h"
-#include "shared/internal/object_header.h"
+#include "shared/internal/give_back.h"
+#include "shared/internal/holds.h"
 #include "shared/internal/object_type.h"
 #include "shared/internal/permits.h"
 #include "shared/internal/process_table.h"
@@ -20,20 +21,15 @@
 
 namespace mp::internal {
 
-struct PermitTableTestPeer {
-  using Chunk = PermitTable::Chunk;
-
-  static constexpr uint64_t kTurnShift = 5;
-  static constexpr uint64_t kTaken = 16;
+struct HoldTableTestPeer {
+  using Chunk = HoldTable::Chunk;
 
   // All chunks have memory.
-  static void CommitAll(PermitTable& table) { table.committed_.store(table.count_); }
-  static Word& Owner(PermitTable& table, size_t chunk) { return table.chunks_[chunk].owner; }
-  static PermitRecord& FirstOf(PermitTable& table, size_t chunk) {
-    return table.chunks_[chunk].records[0];
-  }
+  static void CommitAll(HoldTable& table) { table.committed_.store(table.count_); }
+  static Word& Owner(HoldTable& table, size_t chunk) { return table.chunks_[chunk].owner; }
+  static Hold& FirstOf(HoldTable& table, size_t chunk) { return table.chunks_[chunk].records[0]; }
   // As by that many acquisitions and releases of something else; not while it is about to.
-  static void Turn(PermitRecord& record, uint64_t by) { record.state.fetch_add(by << kTurnShift); }
+  static void Turn(Hold& record, uint64_t by) { record.state.fetch_add(by << Hold::kTurnShift); }
 };
 
 }  // namespace mp::internal
@@ -41,13 +37,13 @@ struct PermitTableTestPeer {
 namespace mp::model {
 namespace {
 
+using internal::Hold;
+using internal::HoldTable;
 using internal::ObjectType;
-using internal::PermitRecord;
 using internal::PermitsHeader;
-using internal::PermitTable;
 using internal::ProcessId;
 using mp::testing::Stress;
-using Peer = internal::PermitTableTestPeer;
+using Peer = internal::HoldTableTestPeer;
 
 constexpr size_t kChunks = 3;
 constexpr size_t kObjects = 2;
@@ -58,7 +54,7 @@ constexpr uint64_t kTurnsBetween = 254;
 int Preemptions(int most) { return Stress() ? most + 1 : most; }
 
 struct State {
-  PermitTable table;
+  HoldTable table;
   Peer::Chunk chunks[kChunks];
   PermitsHeader objects[kObjects];
   // Who has how many of which, as it knows itself.
@@ -87,7 +83,7 @@ class Scene {
   ActorId Process(const char* name, const Body& body) {
     const size_t chunk = processes_++;
     Peer::Owner(state_.table, chunk).store(IdOf(chunk));
-    Record(chunk).state.store(Peer::kTaken);
+    Record(chunk).state.store(Hold::kTaken);
     return model_.Actor(name, [scene = *this, chunk, body] { body(scene, chunk); });
   }
   // One that takes permits without records; it is not killed.
@@ -101,23 +97,25 @@ class Scene {
       scene.model_.Await("a death", [scene, process, before] {
         return scene.model_.Ended(process) && (before < 0 || scene.model_.Ended(before));
       });
-      scene.state_.table.Bury(IdOf(chunk));
+      scene.Bury(chunk);
     });
   }
 
-  PermitTable& table() const { return state_.table; }
+  void Bury(size_t chunk) const { internal::GiveBackHoldsOf(IdOf(chunk), /*pid=*/0, table()); }
+
+  HoldTable& table() const { return state_.table; }
   PermitsHeader& object(size_t index) const { return state_.objects[index]; }
-  PermitRecord& Record(size_t chunk) const { return Peer::FirstOf(state_.table, chunk); }
+  Hold& Record(size_t chunk) const { return Peer::FirstOf(state_.table, chunk); }
   Model& model() const { return model_; }
 
   bool TryAcquire(size_t chunk, size_t index = 0) const {
-    if (!table().TryAcquire(object(index), Record(chunk), false)) return false;
+    if (!object(index).TryAcquire(table(), Record(chunk), false)) return false;
     Have(chunk, index);
     return true;
   }
   void Release(size_t chunk, size_t index = 0) const {
     state_.has[chunk][index] = 0;
-    model_.Require(table().Release(object(index), Record(chunk)), "more than there can be");
+    model_.Require(object(index).Release(table(), Record(chunk)), "more than there can be");
   }
   // Acquires, and releases if it could.
   void Round(size_t chunk, size_t index = 0) const {
@@ -151,10 +149,10 @@ class Scene {
     return "";
   }
   std::string AtTheEnd() const {
-    for (size_t chunk = 0; chunk < kChunks; ++chunk) table().Bury(IdOf(chunk));
+    for (size_t chunk = 0; chunk < kChunks; ++chunk) Bury(chunk);
     for (size_t index = 0; index < kObjects; ++index) {
       const uint64_t left = object(index).permits().load() & PermitsHeader::kValue;
-      const uint64_t held = table().CountHeld(object(index));
+      const uint64_t held = table().CountOf(object(index));
       if (left != initial_ || held != 0) {
         return absl::StrCat("of ", initial_, ": ", left, " are left, ", held, " are held");
       }
@@ -297,15 +295,15 @@ TEST(PermitsModelTest, WhatWasTheDeadsIsSomebodyElses) {
           });
           uint64_t nobody = 0;
           if (!owner.compare_exchange_strong(nobody, Scene::IdOf(self))) return;
-          PermitRecord& record = its.Record(0);
+          Hold& record = its.Record(0);
           uint64_t state = record.state.load();
-          its.model().Require((state & (Peer::kTaken - 1)) == 0, "a free record is in use");
-          its.model().Require(record.state.compare_exchange_strong(state, state | Peer::kTaken),
+          its.model().Require((state & (Hold::kTaken - 1)) == 0, "a free record is in use");
+          its.model().Require(record.state.compare_exchange_strong(state, state | Hold::kTaken),
                               "somebody else writes a free record");
           for (int i = 0; i < 2; ++i) {
-            if (!its.table().TryAcquire(its.object(0), record, false)) continue;
-            its.model().Require(its.table().CountHeld(its.object(0)) == 1, "it is not held");
-            its.model().Require(its.table().Release(its.object(0), record),
+            if (!its.object(0).TryAcquire(its.table(), record, false)) continue;
+            its.model().Require(its.table().CountOf(its.object(0)) == 1, "it is not held");
+            its.model().Require(its.object(0).Release(its.table(), record),
                                 "more than there can be");
           }
         });

@@ -46,10 +46,10 @@ namespace {
 
 using internal::DomainHeader;
 using internal::Evidence;
+using internal::HoldTable;
 using internal::LaneTable;
 using internal::ObjectHeader;
 using internal::ObjectType;
-using internal::PermitTable;
 using internal::ProcessId;
 using internal::ProcessTable;
 using internal::ProcessTableTestPeer;
@@ -127,7 +127,7 @@ class Scene {
   Word& word(int index) { return words_[index]; }
   ProcessId IdOf(ActorId actor) const { return ids_[actor]; }
   Undertaker By(ProcessId self) {
-    return {domain_, table_, AsHeap(), stakes_, lanes_, permits_, self};
+    return {domain_, table_, AsHeap(), stakes_, lanes_, holds_, self};
   }
 
   void Place(int word, int object, int holder = -1) {
@@ -397,7 +397,7 @@ class Scene {
   Model& model_;
   mutable Stakes stakes_;
   LaneTable lanes_ = {};
-  PermitTable permits_ = {};
+  HoldTable holds_ = {};
   ProcessTable table_;
   std::array<ProcessTable::Slot, kSlots> slots_;
   DomainHeader domain_ = {};

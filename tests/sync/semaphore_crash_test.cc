@@ -16,7 +16,8 @@
 #include "absl/time/time.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
-#include "shared/internal/permits.h"
+#include "shared/internal/give_back.h"
+#include "shared/internal/holds.h"
 #include "shared/internal/wait.h"
 #include "sync/semaphore.h"
 #include "tests/support/bury.h"
@@ -326,7 +327,7 @@ TEST_F(PermitsCrashTest, TheBurialOfAPermitMayBeInterrupted) {
       if (whole) {
         domain.Bury(*dead);
       } else {
-        domain.permits().Bury(*dead);
+        internal::GiveBackHoldsOf(*dead, /*pid=*/0, domain.holds());
       }
     };
     crash.sleeper = [this] { AcquireAndTell(); };
@@ -348,8 +349,8 @@ TEST_F(PermitsCrashTest, TheBurialOfAPermitMayBeInterrupted) {
 // are belong to this process: the victim's takes a page, and a chunk of it.
 TEST_F(PermitsCrashTest, TheFirstRecordLeavesNothing) {
   constexpr int kValue = 1'000'000;
-  constexpr int kRecordsInAPage = 240;
-  const internal::PermitTable& table = (*Domain::Get())->permits();
+  constexpr int kRecordsInAPage = 160;
+  const internal::HoldTable& table = (*Domain::Get())->holds();
   const Semaphore many(kValue);
   std::vector<Permit> all;
   CrashCase crash = Case("the first record of a process", 1);

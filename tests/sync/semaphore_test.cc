@@ -23,7 +23,7 @@
 #include "absl/time/time.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
-#include "shared/internal/permits.h"
+#include "shared/internal/holds.h"
 #include "shared/shared.h"
 #include "tests/support/alarms.h"
 #include "tests/support/bury.h"
@@ -43,7 +43,7 @@ using testing::ThreadPeer;
 
 constexpr int kMost = std::numeric_limits<int>::max();
 
-size_t RecordBytes() { return (*Domain::Get())->permits().CommittedBytes(); }
+size_t RecordBytes() { return (*Domain::Get())->holds().CommittedBytes(); }
 
 // Both kinds, where they promise the same.
 template <typename S>

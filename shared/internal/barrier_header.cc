@@ -1,0 +1,146 @@
+#include "shared/internal/barrier_header.h"
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace mp::internal {
+namespace {
+
+// Of a cause.
+constexpr uint64_t kPid = (uint64_t{1} << 22) - 1;
+constexpr int kCauseShift = 22;
+constexpr uint64_t kCauseMask = 7;
+constexpr int kRoundShift = 25;
+
+// As it stands in a cause.
+uint64_t NumberOf(uint64_t round) {
+  return round / BarrierHeader::kOneRound << kRoundShift >> kRoundShift;
+}
+
+}  // namespace
+
+template <typename Next>
+bool BarrierHeader::Change(uint64_t round, const Next& next) {
+  uint64_t seen = Now();
+  do {
+    if ((seen & kRound) != round || (seen & kBroken) != 0) return false;
+    // Before: nothing has changed.
+    // After:  it has; the burial of who dies before the next line wakes all whose word has changed.
+    // Test:   BarrierCrashTest.WhoWaitsIsWokenWhoeverDies
+  } while (!count.first().compare_exchange_weak(seen, next(seen), std::memory_order_acq_rel,
+                                                std::memory_order_acquire));
+  if ((seen & kSleepers) != 0) FutexWake(word(), kWakeAll);
+  return true;
+}
+
+BarrierHeader::Arrival BarrierHeader::Arrive(HoldTable& holds, Place& place, bool can_act) {
+  for (;;) {
+    const uint64_t now = Now();
+    place.round = now & kRound;
+    if ((now & kBroken) != 0) return Arrival::kBroken;
+    if ((now & kActing) != 0) return Arrival::kLater;
+    // Nobody looks at it before the hold says what it is about to do.
+    place.hold.note.store(place.round | (can_act ? kCanAct : 0), std::memory_order_relaxed);
+    uint64_t before = 0;
+    const bool arrived = holds.Change(
+        *this, place.hold, HoldTable::kTaking, now, [&](uint64_t seen) -> std::optional<uint64_t> {
+          if ((seen & (kBroken | kActing)) != 0 || (seen & kRound) != place.round) {
+            return std::nullopt;
+          }
+          before = seen;
+          if ((seen >> kArrivedShift) + 1 < parties()) return seen + kOneArrived;
+          return has_action() ? (seen + kOneArrived) | kActing : After(place.round);
+        });
+    if (!arrived) continue;
+    place.index = before >> kArrivedShift;
+    if (place.index + 1 < parties()) {
+      place.hold.EndHeld();
+      return Arrival::kWaits;
+    }
+    if (has_action()) {
+      place.hold.EndHeld();
+      return Arrival::kActs;
+    }
+    place.hold.End(/*held=*/false);
+    if ((before & kSleepers) != 0) FutexWake(word(), kWakeAll);
+    return Arrival::kLast;
+  }
+}
+
+BarrierHeader::Outcome BarrierHeader::LookAt(uint64_t now, const Place& place) {
+  const uint64_t state = place.hold.state.load(std::memory_order_acquire);
+  if ((now & kRound) != place.round) {
+    return (state & kWasBroken) != 0 ? Outcome::kBroken : Outcome::kComplete;
+  }
+  if ((now & kBroken) != 0) return Outcome::kBroken;
+  return (now & kHanded) != 0 && (state & kChosen) != 0 ? Outcome::kChosen : Outcome::kPending;
+}
+
+bool BarrierHeader::Complete(uint64_t round) {
+  return Change(round, [round](uint64_t) { return After(round); });
+}
+
+template <typename Which>
+int BarrierHeader::Mark(const HoldTable& holds, uint64_t round, uint64_t mark, int most,
+                        const Which& which) {
+  int marked = 0;
+  holds.VisitAll(*this, [&](Hold& hold) {
+    uint64_t state;
+    do {
+      state = hold.state.load(std::memory_order_seq_cst);
+      if (!hold.Holds(*this)) return false;
+      const uint64_t note = hold.note.load(std::memory_order_acquire);
+      if ((note & kRound) != round || !which(note)) return false;
+    } while (!hold.TryMark(state, mark));
+    return ++marked >= most;
+  });
+  return marked;
+}
+
+bool BarrierHeader::Hand(const HoldTable& holds, uint64_t round) {
+  const int chosen =
+      Mark(holds, round, kChosen, 1, [](uint64_t note) { return (note & kCanAct) != 0; });
+  if (chosen == 0) return false;
+  // Marked first: who sees this change looks for its mark.
+  Change(round, [](uint64_t seen) { return (seen | kHanded) & ~kSleepers; });
+  return true;
+}
+
+bool BarrierHeader::BreakRound(uint64_t round, Break why) {
+  uint64_t seen = cause.load(std::memory_order_acquire);
+  // First: who sees the round broken sees why. Where it is complete in the end nobody asks.
+  if (seen >> kRoundShift != NumberOf(round)) {
+    cause.compare_exchange_strong(seen,
+                                  NumberOf(round) << kRoundShift |
+                                      static_cast<uint64_t>(why.cause) << kCauseShift |
+                                      (static_cast<uint64_t>(why.pid) & kPid),
+                                  std::memory_order_acq_rel);
+  }
+  return Change(round, [round](uint64_t) { return round | kBroken; });
+}
+
+BarrierHeader::Break BarrierHeader::WhyBroken(uint64_t round) const {
+  const uint64_t seen = cause.load(std::memory_order_acquire);
+  if (seen >> kRoundShift != NumberOf(round)) return {};
+  return {static_cast<Cause>(seen >> kCauseShift & kCauseMask), static_cast<pid_t>(seen & kPid)};
+}
+
+void BarrierHeader::Reset(const HoldTable& holds, pid_t pid) {
+  uint64_t seen = Now();
+  if ((seen & kBroken) == 0) {
+    if (seen >> kArrivedShift == 0) return;  // nobody waits
+    static_cast<void>(BreakRound(seen & kRound, {Cause::kReset, pid}));
+    seen = Now();
+    if ((seen & kBroken) == 0) return;  // it was complete before, or another has reset it
+  }
+  const uint64_t round = seen & kRound;
+  static_cast<void>(Mark(holds, round, kWasBroken, std::numeric_limits<int>::max(),
+                         [](uint64_t) { return true; }));
+  // Before: broken; somebody else may reset it.
+  // After:  as new. Who waited in the round has its mark.
+  // Test:   BarrierCrashTest.WhoWaitsIsToldOfAReset
+  count.first().compare_exchange_strong(seen, After(round), std::memory_order_acq_rel);
+}
+
+}  // namespace mp::internal

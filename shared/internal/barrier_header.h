@@ -1,0 +1,135 @@
+// BarrierHeader: who has come to a barrier, round by round. Each who has, and waits, has a hold
+// (holds.h): when its process dies, the round is broken.
+//
+// Layout: CountedHeader (its initial value is how many parties there are), of its count
+//   first    sleepers (bit 0): somebody may sleep on the low half
+//            broken (1): until a reset
+//            acting (2): all have come, and the action is to be run before they go
+//            handed (3): by another than the last one to come
+//            round (4-47): which one it is
+//            arrived (48-63): how many have come in it
+//   then
+//   timeout  the maker        of who names none, in nanoseconds; kForEver
+//   action   the maker        1: one of those who come runs an action
+//   cause    who breaks it    what broke the round: pid (bits 0-21), Cause (22-24), and which round
+//                             (25-63, the low bits of its number); a hint that commits nothing
+//
+// Of a hold the note is the round (bits 4-47, as above) and kCanAct (0). Its marks: kWasBroken: its
+// round was broken, and there was a reset since; kChosen: it is to run the action.
+//
+//   B1  A round is over when it is complete, or broken. Its number changes when it is complete, or
+//       by the reset of a broken one, before which each hold in it has its mark.
+//   B2  arrived is less than there are parties; acting, it is as many; broken, 0.
+//   Repair after a death: the burial of one with a hold in the round breaks it. Whom the dead one
+//   did not come to wake is woken by its burial.
+
+#ifndef MP_SHARED_INTERNAL_BARRIER_HEADER_H_
+#define MP_SHARED_INTERNAL_BARRIER_HEADER_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <limits>
+
+#include "shared/internal/atomic.h"
+#include "shared/internal/futex.h"
+#include "shared/internal/holds.h"
+
+namespace mp::internal {
+
+struct BarrierHeader : CountedHeader {
+  static constexpr uint64_t kSleepers = 1;
+  static constexpr uint64_t kBroken = 2;
+  static constexpr uint64_t kActing = 4;
+  static constexpr uint64_t kHanded = 8;
+  static constexpr uint64_t kOneRound = 16;
+  static constexpr uint64_t kRound = (uint64_t{1} << 48) - kOneRound;
+  static constexpr int kArrivedShift = 48;
+  static constexpr uint64_t kOneArrived = uint64_t{1} << kArrivedShift;
+  static constexpr int kMostParties = 0xffff;
+
+  static constexpr uint64_t kForEver = std::numeric_limits<uint64_t>::max();
+  // Of a hold.
+  static constexpr uint64_t kCanAct = 1;
+  static constexpr uint64_t kWasBroken = Hold::kMark;
+  static constexpr uint64_t kChosen = Hold::kOtherMark;
+
+  enum class Cause : uint64_t { kNone, kDeath, kTimeout, kAbort, kReset, kAction, kNoAction };
+  struct Break {
+    Cause cause = Cause::kNone;
+    pid_t pid = 0;
+  };
+
+  Word timeout;
+  Word action;
+  Word cause;
+
+  // By the maker.
+  void Init(uint64_t parties, uint64_t default_timeout, bool has_action) {
+    InitCount(parties, 0);
+    timeout.store(default_timeout, std::memory_order_relaxed);
+    action.store(has_action ? 1 : 0, std::memory_order_relaxed);
+    cause.store(0, std::memory_order_relaxed);
+  }
+
+  FutexWord& word() { return LowHalf(count.first()); }
+  uint64_t Now() const { return count.first().load(std::memory_order_acquire); }
+  uint64_t parties() const { return initial.load(std::memory_order_relaxed); }
+  bool has_action() const { return action.load(std::memory_order_relaxed) != 0; }
+  // How many wait, as who counts them at `now`; 0 once all have come.
+  static uint64_t Waiting(uint64_t now) {
+    return (now & (kBroken | kActing)) != 0 ? 0 : now >> kArrivedShift;
+  }
+
+  enum class Arrival {
+    kWaits,   // others are to come
+    kLast,    // the round is complete
+    kActs,    // all have come; they go when the action has been run
+    kBroken,  // not counted: it is broken
+    kLater,   // not counted: a round is about to be complete
+  };
+  // `hold` is its place, in `round`, as the one with `index`.
+  struct Place {
+    Hold& hold;
+    uint64_t round = 0;
+    uint64_t index = 0;
+  };
+  Arrival Arrive(HoldTable& holds, Place& place, bool can_act);
+
+  enum class Outcome { kPending, kComplete, kBroken, kChosen };
+  // Of who waits.
+  Outcome Look(const Place& place) const { return LookAt(Now(), place); }
+  static Outcome LookAt(uint64_t now, const Place& place);
+
+  // When all have come. That the action has been run; false: it is broken.
+  bool Complete(uint64_t round);
+  // That another is to run it; false: nobody can.
+  bool Hand(const HoldTable& holds, uint64_t round);
+
+  // False: it was complete, or broken already.
+  bool BreakRound(uint64_t round, Break why);
+  // What broke the round.
+  Break WhyBroken(uint64_t round) const;
+  // Breaks it for those who wait, and begins anew.
+  void Reset(const HoldTable& holds, pid_t pid);
+
+  // By the burial of the process `pid`, of one that is held.
+  void Bury(const Hold& hold, pid_t pid) {
+    BreakRound(hold.note.load(std::memory_order_relaxed) & kRound, {Cause::kDeath, pid});
+  }
+
+ private:
+  static uint64_t After(uint64_t round) { return (round + kOneRound) & kRound; }
+  // Marks those in the round of which `which(note)` is true, `most` of them at most. Returns how
+  // many.
+  template <typename Which>
+  int Mark(const HoldTable& holds, uint64_t round, uint64_t mark, int most, const Which& which);
+  // To what `next` makes of what is there, while the round is not over, and wakes who sleeps.
+  // False: it is.
+  template <typename Next>
+  bool Change(uint64_t round, const Next& next);
+};
+
+}  // namespace mp::internal
+
+#endif  // MP_SHARED_INTERNAL_BARRIER_HEADER_H_

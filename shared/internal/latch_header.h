@@ -1,0 +1,80 @@
+// LatchHeader: a count that goes down to nothing, once. Who has a hold (holds.h) is counted down by
+// its process's death, if it was not before.
+//
+// Layout: CountedHeader, of its count
+//   first   value (bits 0-30): how many are to come; sleepers (31): somebody may sleep on the low
+//           half
+
+#ifndef MP_SHARED_INTERNAL_LATCH_HEADER_H_
+#define MP_SHARED_INTERNAL_LATCH_HEADER_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "shared/internal/atomic.h"
+#include "shared/internal/futex.h"
+#include "shared/internal/holds.h"
+
+namespace mp::internal {
+
+struct LatchHeader : CountedHeader {
+  static constexpr uint64_t kValue = 0x7fffffff;
+  static constexpr uint64_t kSleepers = 0x80000000;
+
+  // By the maker.
+  void Init(uint64_t value) { InitCount(value, value); }
+  FutexWord& word() { return LowHalf(count.first()); }
+  uint64_t value() const { return count.first().load(std::memory_order_acquire) & kValue; }
+
+  void CountDown(uint64_t by) {
+    uint64_t seen = count.first().load(std::memory_order_relaxed);
+    // Before: they are to come.
+    // After:  they have; the burial of who dies before it has woken the sleepers does so.
+    // Test:   LatchCrashTest.WhoWaitsIsWokenWhoeverDies
+    while (!count.first().compare_exchange_weak(seen, After(seen, by), std::memory_order_acq_rel,
+                                                std::memory_order_relaxed)) {
+    }
+    WakeAfter(seen, by);
+  }
+  // `hold` is one of those that are to come.
+  void Join(HoldTable& holds, Hold& hold) {
+    // No count changes but for the tag: by that it is there from one step on.
+    static_cast<void>(holds.Change(*this, hold, HoldTable::kTaking,
+                                   count.first().load(std::memory_order_relaxed),
+                                   [](uint64_t seen) { return std::optional(seen); }));
+    hold.End(/*held=*/true);
+  }
+  // Of several threads of its process one gets it, to count it down.
+  static bool TryClaim(Hold& hold) {
+    const uint64_t state = hold.state.load(std::memory_order_acquire);
+    return (state & (Hold::kStep | Hold::kHeld | Hold::kMark)) == Hold::kHeld &&
+           hold.TryMark(state, Hold::kMark);
+  }
+  // One, with its hold.
+  void CountDown(HoldTable& holds, Hold& hold) {
+    uint64_t before = 0;
+    static_cast<void>(holds.Change(*this, hold, HoldTable::kGiving,
+                                   count.first().load(std::memory_order_relaxed),
+                                   [&](uint64_t seen) -> std::optional<uint64_t> {
+                                     before = seen;
+                                     return After(seen, 1);
+                                   }));
+    hold.End(/*held=*/false);
+    WakeAfter(before, 1);
+  }
+
+ private:
+  // Whoever sleeps, sleeps until there is nothing left.
+  static uint64_t After(uint64_t seen, uint64_t by) {
+    const uint64_t left = (seen & kValue) - std::min(seen & kValue, by);
+    return left == 0 ? 0 : left | (seen & kSleepers);
+  }
+  void WakeAfter(uint64_t before, uint64_t by) {
+    if ((before & kSleepers) != 0 && After(before, by) == 0) FutexWake(word(), kWakeAll);
+  }
+};
+
+}  // namespace mp::internal
+
+#endif  // MP_SHARED_INTERNAL_LATCH_HEADER_H_
