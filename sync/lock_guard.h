@@ -45,6 +45,29 @@ class ABSL_SCOPED_LOCKABLE LockGuard {
   const uint32_t generation_;
 };
 
+// The same for a reader of an RWLock.
+template <typename L>
+class ABSL_SCOPED_LOCKABLE SharedLockGuard {
+ public:
+  explicit SharedLockGuard(const L& lock) ABSL_SHARED_LOCK_FUNCTION(lock)
+      : lock_(lock), generation_(internal::ForkGeneration()) {
+    lock_.AcquireShared();
+  }
+  explicit SharedLockGuard(const L&& temporary) = delete;
+  ~SharedLockGuard() ABSL_UNLOCK_FUNCTION() {
+    if (generation_ == internal::ForkGeneration()) lock_.ReleaseShared();
+  }
+
+  SharedLockGuard(const SharedLockGuard&) = delete;
+  SharedLockGuard& operator=(const SharedLockGuard&) = delete;
+
+  bool owner_died() const { return lock_.owner_died(); }
+
+ private:
+  const L& lock_;
+  const uint32_t generation_;
+};
+
 }  // namespace mp
 
 #endif  // MP_SYNC_LOCK_GUARD_H_

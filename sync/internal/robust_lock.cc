@@ -69,10 +69,16 @@ RobustLock::RobustLock(ObjectType type, std::string_view name) : state_(MakeOrDi
 
 bool RobustLock::Acquire(absl::Duration timeout) const {
   if (timeout <= absl::ZeroDuration()) return TryAcquire();
+  // Not before it is needed: to read the clock costs as much as the lock.
   if (HeldLocks::IsFull()) CheckLimit();
   const RobustMutex::Result result = state_->mutex.TryLock();
   if (result != RobustMutex::Result::kBusy) return AfterLock(result);
   return AcquireSlow(result, Deadline(timeout).get());
+}
+
+bool RobustLock::AcquireBefore(const timespec* deadline) const {
+  if (HeldLocks::IsFull()) CheckLimit();
+  return AcquireSlow(state_->mutex.TryLock(), deadline);
 }
 
 bool RobustLock::AcquireSlow(RobustMutex::Result result, const timespec* deadline) const {
@@ -172,6 +178,11 @@ void RobustLock::WakeWhenReleased(FutexWord& word, int count) const {
   state_->notes.store(address << LockState::kWordShift | sum << LockState::kCountShift |
                           (notes & LockState::kOwnerDied),
                       std::memory_order_relaxed);
+}
+
+void RobustLock::ReleaseToAll() const {
+  WakeWhenReleased(state_->mutex.word(), kWakeAll);
+  Release();
 }
 
 void RobustLock::ReleaseAndWake() const {

@@ -29,11 +29,14 @@
 #include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/held_locks.h"
+#include "shared/internal/lane.h"
 #include "shared/internal/lock_header.h"
 #include "shared/internal/object.h"
 #include "shared/internal/object_type.h"
 #include "shared/internal/robust_mutex.h"
+#include "shared/internal/spinning.h"
 #include "shared/internal/thread_id.h"
+#include "shared/internal/wait.h"
 
 namespace mp::internal {
 
@@ -88,6 +91,8 @@ class RobustLock {
     }
   }
   bool Acquire(absl::Duration timeout) const;
+  // `deadline` is on CLOCK_MONOTONIC; nullptr: never.
+  bool AcquireBefore(const timespec* deadline) const;
   bool TryAcquire() const {
     if (HeldLocks::IsFull()) [[unlikely]]
       CheckLimit();
@@ -113,6 +118,14 @@ class RobustLock {
   // By the holder: at most `count` of those who sleep on `word` are woken when the lock is free:
   // earlier they would only run into it.
   void WakeWhenReleased(FutexWord& word, int count) const;
+
+  // By the holder: all who sleep on it are woken.
+  void ReleaseToAll() const;
+  // Sleeps while somebody holds it and `waits(sleeps)`; `sleeps`: the caller is about to, and notes
+  // that where a holder which makes it false sees that it has to release it to all. False: not by
+  // `deadline`.
+  template <typename Waits>
+  bool WaitWhileHeld(const timespec* deadline, const Waits& waits) const;
 
   bool Locked() const { return state_->mutex.HolderTid() != 0; }
   bool HeldByThisThread() const { return state_->mutex.HolderTid() == ThreadId::OfThisThread(); }
@@ -157,6 +170,26 @@ class RobustLock {
 
   Handle<LockState> state_;
 };
+
+template <typename Waits>
+bool RobustLock::WaitWhileHeld(const timespec* deadline, const Waits& waits) const {
+  RobustMutex& mutex = state_->mutex;
+  if (SpinRarelyUntil([&] { return mutex.HolderTid() == 0 || !waits(/*sleeps=*/false); })) {
+    return true;
+  }
+  // Where the holder dies the kernel wakes one; if that one dies, too, its burial wakes the others.
+  const SleepsOn note(LaneForNotes(), mutex.word());
+  for (;;) {
+    uint32_t seen = mutex.word().load(std::memory_order_acquire);
+    if (RobustMutex::HolderIn(seen) == 0) return true;
+    if (!mutex.AnnounceSleeper(seen)) continue;
+    if (!waits(/*sleeps=*/true)) return true;
+    if (internal::Wait(mutex.word(), seen, {.deadline = deadline, .spin = false}) ==
+        WaitResult::kTimedOut) {
+      return false;
+    }
+  }
+}
 
 }  // namespace mp::internal
 

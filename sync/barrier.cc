@@ -1,0 +1,283 @@
+#include "sync/barrier.h"
+
+#include <cxxabi.h>
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "shared/domain.h"
+#include "shared/internal/deadline.h"
+#include "shared/internal/holds.h"
+#include "shared/internal/object.h"
+#include "shared/internal/object_header.h"
+#include "shared/internal/spinning.h"
+#include "shared/internal/wait.h"
+
+namespace mp {
+namespace {
+
+using internal::Hold;
+using internal::ObjectHeader;
+
+// The actions that this process has, made or inherited. Never destroyed: what an action has may
+// outlive static objects.
+class Actions {
+ public:
+  using Action = std::shared_ptr<const std::function<void()>>;
+
+  static void Keep(const ObjectHeader& barrier, Action action) {
+    const std::lock_guard guard(mutex_);
+    Kept& kept = All()[&barrier];
+    kept.state = barrier.state.load(std::memory_order_relaxed);
+    kept.action.swap(action);
+    // Of one that another process has ended: its action ends when the mutex is free.
+  }
+  // nullptr: it has none.
+  static Action Find(const ObjectHeader& barrier) {
+    const std::lock_guard guard(mutex_);
+    const auto found = All().find(&barrier);
+    if (found == All().end()) return nullptr;
+    const Kept& kept = found->second;
+    return kept.state == barrier.state.load(std::memory_order_relaxed) ? kept.action : nullptr;
+  }
+  static void Drop(const ObjectHeader& barrier) {
+    Action action;
+    const std::lock_guard guard(mutex_);
+    const auto found = All().find(&barrier);
+    if (found == All().end()) return;
+    action.swap(found->second.action);
+    All().erase(found);
+  }
+
+ private:
+  struct Kept {
+    uint64_t state = 0;  // of the object: the cell may since be another's
+    Action action;
+  };
+
+  static std::map<const ObjectHeader*, Kept>& All() {
+    static auto* const all = new std::map<const ObjectHeader*, Kept>;
+    return *all;
+  }
+
+  [[gnu::constructor(101)]] static void RegisterForkHandlers() {
+    pthread_atfork([] { mutex_.lock(); }, [] { mutex_.unlock(); }, [] { mutex_.unlock(); });
+  }
+
+  // Held across a fork.
+  static inline constinit std::mutex mutex_;
+};
+
+}  // namespace
+
+void Barrier::State::FreeBlocks() {
+  if (has_action()) Actions::Drop(*this);
+}
+
+absl::StatusOr<Barrier::State*> Barrier::Make(int parties, const BarrierOptions& options) {
+  if (parties < 1 || parties > State::kMostParties) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(parties, " parties; it takes 1 to ", State::kMostParties));
+  }
+  const absl::StatusOr<ObjectHeader*> cell =
+      internal::MakeCell(sizeof(State), alignof(State), options.name);
+  if (!cell.ok()) return cell.status();
+  auto* state = static_cast<State*>(*cell);
+  const bool for_ever = options.timeout == absl::InfiniteDuration();
+  state->Init(static_cast<uint64_t>(parties),
+              for_ever ? State::kForEver
+                       : static_cast<uint64_t>(
+                             std::max<int64_t>(absl::ToInt64Nanoseconds(options.timeout), 0)),
+              options.action != nullptr);
+  internal::PublishCell(state, internal::ObjectType::kBarrier);
+  if (options.action != nullptr) {
+    Actions::Keep(*state, std::make_shared<const std::function<void()>>(options.action));
+  }
+  return state;
+}
+
+Barrier::State* Barrier::MakeOrDie(int parties, const BarrierOptions& options) {
+  const absl::StatusOr<State*> state = Make(parties, options);
+  if (!state.ok()) {
+    internal::CannotMake(internal::ObjectType::kBarrier, sizeof(State), options.name,
+                         state.status());
+  }
+  return *state;
+}
+
+Barrier::Barrier(int parties, const BarrierOptions& options)
+    : state_(MakeOrDie(parties, options)) {}
+
+absl::StatusOr<Barrier> Barrier::Create(int parties, const BarrierOptions& options) {
+  const absl::StatusOr<State*> state = Make(parties, options);
+  if (!state.ok()) return state.status();
+  return Barrier(internal::Handle<State>(*state));
+}
+
+absl::StatusOr<int> Barrier::Wait() const {
+  const uint64_t timeout = state_->timeout.load(std::memory_order_relaxed);
+  return timeout == State::kForEver ? WaitUntil(nullptr)
+                                    : Wait(absl::Nanoseconds(static_cast<int64_t>(timeout)));
+}
+
+absl::StatusOr<int> Barrier::Wait(absl::Duration timeout) const {
+  constexpr timespec kAtOnce = {};
+  return WaitUntil(timeout > absl::ZeroDuration() ? internal::Deadline(timeout).get() : &kAtOnce);
+}
+
+absl::StatusOr<int> Barrier::WaitUntil(const timespec* deadline) const {
+  Domain& domain = *Domain::Current();
+  Hold* const hold = domain.holds().Take(domain.ThisProcess().identity());
+  if (hold == nullptr) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        state_->Describe(), ": there is no memory, or no room in the domain, for one more place"));
+  }
+  Place place = {*hold};
+  absl::StatusOr<int> index = WaitIn(place, deadline);
+  hold->End(/*held=*/false);
+  domain.holds().Return(hold);
+  return index;
+}
+
+absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) const {
+  internal::HoldTable& holds = Domain::Current()->holds();
+  const bool can_act = state_->has_action() && Actions::Find(*state_) != nullptr;
+  for (;;) {
+    switch (state_->Arrive(holds, place, can_act)) {
+      case State::Arrival::kLast:
+        return static_cast<int>(place.index);
+      case State::Arrival::kBroken:
+        return WhyBroken(place.round);
+      case State::Arrival::kWaits:
+        return WaitForOthers(place, deadline);
+      case State::Arrival::kActs:
+        if (can_act) return Act(place);
+        if (!state_->Hand(holds, place.round)) {
+          state_->BreakRound(place.round, {State::Cause::kNoAction, getpid()});
+        }
+        return WaitForOthers(place, deadline);
+      case State::Arrival::kLater:
+        if (!SleepWhile(deadline, [&](uint64_t now) {
+              return (now & (State::kRound | State::kActing)) == (place.round | State::kActing);
+            })) {
+          return absl::DeadlineExceededError(
+              absl::StrCat(state_->Describe(), ": the round before was not complete in time"));
+        }
+        break;
+    }
+  }
+}
+
+absl::StatusOr<int> Barrier::WaitForOthers(const Place& place, const timespec* deadline) const {
+  for (;;) {
+    const bool in_time = SleepWhile(deadline, [&](uint64_t now) {
+      return State::LookAt(now, place) == State::Outcome::kPending;
+    });
+    if (!in_time && state_->BreakRound(place.round, {State::Cause::kTimeout, getpid()})) {
+      return absl::DeadlineExceededError(
+          absl::StrCat(state_->Describe(), ": not all of ", parties(), " came in time"));
+    }
+    switch (state_->Look(place)) {
+      case State::Outcome::kComplete:
+        return static_cast<int>(place.index);
+      case State::Outcome::kBroken:
+        return WhyBroken(place.round);
+      case State::Outcome::kChosen:
+        return Act(place);
+      case State::Outcome::kPending:
+        break;
+    }
+  }
+}
+
+template <typename IsPending>
+bool Barrier::SleepWhile(const timespec* deadline, const IsPending& is_pending) const {
+  const bool looks_once = deadline != nullptr && deadline->tv_sec == 0;
+  if (!looks_once && internal::SpinUntil([&] { return !is_pending(state_->Now()); })) return true;
+  internal::Word& word = state_->count.first();
+  for (;;) {
+    uint64_t now = state_->Now();
+    if (!is_pending(now)) return true;
+    if (looks_once) return false;
+    if ((now & State::kSleepers) == 0) {
+      if (!word.compare_exchange_strong(now, now | State::kSleepers, std::memory_order_acq_rel)) {
+        continue;
+      }
+      now |= State::kSleepers;
+    }
+    const internal::WaitResult result = internal::Wait(state_->word(), static_cast<uint32_t>(now),
+                                                       {.deadline = deadline, .spin = false});
+    if (result == internal::WaitResult::kTimedOut) return !is_pending(state_->Now());
+  }
+}
+
+absl::StatusOr<int> Barrier::Act(const Place& place) const {
+  const Actions::Action action = Actions::Find(*state_);
+  auto threw = [&](std::string_view what) {
+    state_->BreakRound(place.round, {State::Cause::kAction, getpid()});
+    return absl::InternalError(absl::StrCat(state_->Describe(), ": its action threw ", what));
+  };
+  try {
+    (*action)();
+  } catch (const abi::__forced_unwind&) {  // the end of the thread
+    state_->BreakRound(place.round, {State::Cause::kAction, getpid()});
+    throw;
+  } catch (const std::exception& exception) {
+    return threw(exception.what());
+  } catch (...) {
+    return threw("what is no std::exception");
+  }
+  if (!state_->Complete(place.round)) return WhyBroken(place.round);
+  return static_cast<int>(place.index);
+}
+
+absl::Status Barrier::WhyBroken(uint64_t round) const {
+  const State::Break broken = state_->WhyBroken(round);
+  auto is = [&](std::string_view why) {
+    return absl::AbortedError(
+        absl::StrCat(state_->Describe(), ": broken: pid ", broken.pid, " ", why));
+  };
+  switch (broken.cause) {
+    case State::Cause::kDeath:
+      return is("died in it");
+    case State::Cause::kTimeout:
+      return is("did not wait any longer");
+    case State::Cause::kAbort:
+      return is("called Abort()");
+    case State::Cause::kReset:
+      return is("called Reset()");
+    case State::Cause::kAction:
+      return is("ran the action, which threw");
+    case State::Cause::kNoAction:
+      return absl::FailedPreconditionError(
+          absl::StrCat(state_->Describe(), ": broken: none of those who came has the action"));
+    case State::Cause::kNone:
+      break;
+  }
+  return absl::AbortedError(absl::StrCat(state_->Describe(), ": broken"));
+}
+
+void Barrier::Abort() const {
+  // Until a round is broken: the one that it meets may be complete meanwhile.
+  while (!Broken()) {
+    state_->BreakRound(state_->Now() & State::kRound, {State::Cause::kAbort, getpid()});
+  }
+}
+
+void Barrier::Reset() const { state_->Reset(Domain::Current()->holds(), getpid()); }
+
+}  // namespace mp

@@ -1,0 +1,110 @@
+// Barrier: as many threads and processes of a family as there are parties wait for one another,
+// round by round. A handle: copies mean the same barrier.
+//
+//   mp::Barrier barrier(2, {.action = [] { Swap(); }});   // run by one of them, before they go on
+//   mp::Process child([barrier] {
+//     for (int step = 0; step < kSteps; ++step) {
+//       Compute(step);
+//       if (!barrier.Wait().ok()) return;                 // broken: somebody will not come
+//     }
+//   });
+//
+// A round is broken by whoever does not wait any longer, or dies while it waits; by an action that
+// throws; by Abort() and Reset(). Who waits then, and who comes later, gets kAborted, whose message
+// says why and names the process, until Reset().
+//
+// Ordering: what was done before a Wait() is visible to all when it has returned, and to the
+// action. Death:    the round of a process that dies while it waits, or runs the action, is broken.
+// One that
+//           dies before it has come is not missed: nothing is known of it. Nobody who waits is left
+//           asleep by a death.
+// Fork:     a child has the handle, and does not wait in its parent's place.
+// Action:   is kept by the process that made the barrier, and by those that were forked from it
+//           later. The last one to come runs it, or if that has not got it, another that waits.
+// Lifetime: as that of a Shared (shared/shared.h). The action ends with the barrier, in a process
+//           other than the one that ended it at the latest when it makes another one in its place.
+// Signals:  Abort(), NWaiting() and Broken() may be called in a signal handler. Wait() goes on
+// after
+//           one.
+// Misuse:   Wait() within the action: it breaks the round when its time is over, or waits for ever.
+// Limit:    65,535 parties; as many that wait at once as the domain has room for, permits and
+// others
+//           that processes hold included: 163,840 by default (shared/internal/holds.h).
+// Cost:     112 bytes of the domain, and 24 for one that waits. Who waits spins a little, then
+//           sleeps; no system call where nobody sleeps. Figures in docs/benchmarks.md.
+
+#ifndef MP_SYNC_BARRIER_H_
+#define MP_SYNC_BARRIER_H_
+
+#include <time.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "shared/internal/barrier_header.h"
+#include "shared/internal/handle.h"
+
+namespace mp {
+
+struct BarrierOptions {
+  std::function<void()> action = {};
+  absl::Duration timeout = absl::InfiniteDuration();  // of a Wait() that names none
+  std::string name = {};                              // for messages and listings
+};
+
+class Barrier {
+ public:
+  // Ends the process, with a line that says why, where Create() would fail.
+  explicit Barrier(int parties, const BarrierOptions& options = {});
+  // kResourceExhausted: no memory; see Domain::Get() for more. kInvalidArgument: not between 1 and
+  // 65,535 parties.
+  static absl::StatusOr<Barrier> Create(int parties, const BarrierOptions& options = {});
+
+  // Until all have come. Returns as which of them, from 0 on in the order in which they came.
+  // kAborted: it is broken. kDeadlineExceeded: not all came in time, and so this has broken it;
+  // zero or less waits for nobody. kInternal: the action, run here, threw. kFailedPrecondition: all
+  // came, and none of them has the action; it is broken. kResourceExhausted: no memory for its
+  // place.
+  absl::StatusOr<int> Wait() const;
+  absl::StatusOr<int> Wait(absl::Duration timeout) const;
+
+  // As new; who waits gets kAborted.
+  void Reset() const;
+  // Broken, until Reset().
+  void Abort() const;
+
+  int parties() const { return static_cast<int>(state_->parties()); }
+  // How many wait, and whether it is broken; the answer may be old when it arrives.
+  int NWaiting() const { return static_cast<int>(State::Waiting(state_->Now())); }
+  bool Broken() const { return (state_->Now() & State::kBroken) != 0; }
+
+ private:
+  struct State : internal::BarrierHeader {
+    void FreeBlocks();
+  };
+  using Place = State::Place;
+
+  explicit Barrier(internal::Handle<State> state) : state_(std::move(state)) {}
+
+  static absl::StatusOr<State*> Make(int parties, const BarrierOptions& options);
+  static State* MakeOrDie(int parties, const BarrierOptions& options);
+  absl::StatusOr<int> WaitUntil(const timespec* deadline) const;
+  absl::StatusOr<int> WaitIn(Place& place, const timespec* deadline) const;
+  absl::StatusOr<int> WaitForOthers(const Place& place, const timespec* deadline) const;
+  absl::StatusOr<int> Act(const Place& place) const;
+  // False: it is still pending at `deadline`.
+  template <typename IsPending>
+  bool SleepWhile(const timespec* deadline, const IsPending& is_pending) const;
+  absl::Status WhyBroken(uint64_t round) const;
+
+  internal::Handle<State> state_;
+};
+
+}  // namespace mp
+
+#endif  // MP_SYNC_BARRIER_H_

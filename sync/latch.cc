@@ -1,0 +1,102 @@
+#include "sync/latch.h"
+
+#include <time.h>
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "shared/domain.h"
+#include "shared/internal/deadline.h"
+#include "shared/internal/fatal.h"
+#include "shared/internal/holds.h"
+#include "shared/internal/object.h"
+#include "shared/internal/spinning.h"
+#include "shared/internal/wait.h"
+#include "sync/internal/take_hold.h"
+
+namespace mp {
+
+absl::StatusOr<Latch::State*> Latch::Make(int count, const LatchOptions& options) {
+  if (count < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("a count of ", count, "; 0 is the least"));
+  }
+  const absl::StatusOr<internal::ObjectHeader*> cell =
+      internal::MakeCell(sizeof(State), alignof(State), options.name);
+  if (!cell.ok()) return cell.status();
+  auto* state = static_cast<State*>(*cell);
+  state->Init(static_cast<uint64_t>(count));
+  internal::PublishCell(state, internal::ObjectType::kLatch);
+  return state;
+}
+
+Latch::State* Latch::MakeOrDie(int count, const LatchOptions& options) {
+  const absl::StatusOr<State*> state = Make(count, options);
+  if (!state.ok()) {
+    internal::CannotMake(internal::ObjectType::kLatch, sizeof(State), options.name, state.status());
+  }
+  return *state;
+}
+
+Latch::Latch(int count, const LatchOptions& options) : state_(MakeOrDie(count, options)) {}
+
+absl::StatusOr<Latch> Latch::Create(int count, const LatchOptions& options) {
+  const absl::StatusOr<State*> state = Make(count, options);
+  if (!state.ok()) return state.status();
+  return Latch(internal::Handle<State>(*state));
+}
+
+void Latch::Join() const {
+  internal::Hold* const hold = internal::TakeHold(*state_, "that is joined");
+  state_->Join(Domain::Current()->holds(), *hold);
+}
+
+void Latch::CountDown(int by) const {
+  if (by < 0) internal::Fatal(absl::StrCat(state_->Describe(), ": counted down by ", by));
+  while (by > 0 && CountDownJoined()) --by;
+  if (by > 0) state_->CountDown(static_cast<uint64_t>(by));
+}
+
+// One that this process has joined; false: it has none.
+bool Latch::CountDownJoined() const {
+  if (state_->count.second() == 0) return false;  // nobody has ever joined
+  Domain& domain = *Domain::Current();
+  internal::HoldTable& holds = domain.holds();
+  internal::Hold* joined = nullptr;
+  holds.VisitOf(domain.ThisProcess().identity(), *state_, [&](internal::Hold& hold) {
+    if (State::TryClaim(hold)) joined = &hold;
+    return joined != nullptr;
+  });
+  if (joined == nullptr) return false;
+  state_->CountDown(holds, *joined);
+  holds.Return(joined);
+  return true;
+}
+
+bool Latch::Wait(absl::Duration timeout) const {
+  if (TryWait()) return true;
+  if (timeout <= absl::ZeroDuration()) return false;
+  return WaitUntil(internal::Deadline(timeout).get());
+}
+
+bool Latch::WaitUntil(const timespec* deadline) const {
+  if (internal::SpinUntil([this] { return TryWait(); })) return true;
+  internal::Word& word = state_->count.first();
+  for (;;) {
+    uint64_t seen = word.load(std::memory_order_acquire);
+    if ((seen & State::kValue) == 0) return true;
+    if ((seen & State::kSleepers) == 0) {
+      if (!word.compare_exchange_strong(seen, seen | State::kSleepers, std::memory_order_acq_rel)) {
+        continue;
+      }
+      seen |= State::kSleepers;
+    }
+    const internal::WaitResult result = internal::Wait(state_->word(), static_cast<uint32_t>(seen),
+                                                       {.deadline = deadline, .spin = false});
+    if (result == internal::WaitResult::kTimedOut) return TryWait();
+  }
+}
+
+}  // namespace mp

@@ -1,0 +1,70 @@
+#include "sync/once.h"
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "shared/internal/object.h"
+
+namespace mp {
+
+absl::StatusOr<Once::State*> Once::Make(const OnceOptions& options) {
+  const absl::StatusOr<internal::ObjectHeader*> cell =
+      internal::MakeCell(sizeof(State), alignof(State), options.name);
+  if (!cell.ok()) return cell.status();
+  auto* state = static_cast<State*>(*cell);
+  state->LockState::Init(/*recursive=*/false);
+  state->done.store(0, std::memory_order_relaxed);
+  internal::PublishCell(state, internal::ObjectType::kOnce);
+  return state;
+}
+
+internal::Handle<Once::State> Once::MakeOrDie(const OnceOptions& options) {
+  const absl::StatusOr<State*> state = Make(options);
+  if (!state.ok()) {
+    internal::CannotMake(internal::ObjectType::kOnce, sizeof(State), options.name, state.status());
+  }
+  return internal::Handle<State>(*state);
+}
+
+absl::StatusOr<Once> Once::Create(const OnceOptions& options) {
+  const absl::StatusOr<State*> state = Make(options);
+  if (!state.ok()) return state.status();
+  return Once(internal::Handle<State>(*state));
+}
+
+bool Once::Begin() const {
+  if (lock_.HeldByThisThread()) {
+    lock_.Misuse(*state_, "called within its call", "call what it runs from there");
+  }
+  while (!lock_.TryAcquire()) {
+    static_cast<void>(lock_.WaitWhileHeld(
+        nullptr, [this](bool sleeps) { return sleeps ? AnnounceSleeper() : !Done(); }));
+    if (Done()) return false;
+  }
+  if (!Done()) return true;
+  lock_.Release();
+  return false;
+}
+
+// False: it is done.
+bool Once::AnnounceSleeper() const {
+  uint64_t seen = state_->done.load(std::memory_order_acquire);
+  while (seen == 0 &&
+         !state_->done.compare_exchange_weak(seen, State::kSleepers, std::memory_order_acq_rel)) {
+  }
+  return seen != State::kDone;
+}
+
+void Once::End(bool done) const {
+  if (!done) return lock_.Release();
+  // Before: it has not been run; who gets the lock of a dead holder runs it.
+  // After:  it has; the burial of who dies before it has released the lock wakes all who wait.
+  // Test:   OnceCrashTest.ItIsRunOnceOrAgain
+  if (state_->done.exchange(State::kDone, std::memory_order_acq_rel) == State::kSleepers) {
+    lock_.ReleaseToAll();
+  } else {
+    lock_.Release();
+  }
+}
+
+}  // namespace mp

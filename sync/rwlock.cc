@@ -1,0 +1,285 @@
+#include "sync/rwlock.h"
+
+#include <time.h>
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "shared/domain.h"
+#include "shared/internal/deadline.h"
+#include "shared/internal/fatal.h"
+#include "shared/internal/futex.h"
+#include "shared/internal/holds.h"
+#include "shared/internal/object.h"
+#include "shared/internal/object_header.h"
+#include "shared/internal/spinning.h"
+#include "shared/internal/wait.h"
+#include "sync/internal/take_hold.h"
+
+namespace mp {
+namespace {
+
+using internal::Hold;
+using internal::ObjectHeader;
+
+// What the calling thread reads: its holds, the newest first. The note of each has the next one
+// (bits 0-47, its address), and how often more than once it reads (48-63).
+class Reading {
+ public:
+  static Hold* Find(const ObjectHeader& object) {
+    const auto address = reinterpret_cast<uint64_t>(&object);
+    Hold* hold = Newest();
+    while (hold != nullptr && hold->object.load(std::memory_order_relaxed) != address) {
+      hold = NextOf(*hold);
+    }
+    return hold;
+  }
+  static void Add(Hold& hold) {
+    hold.note.store(reinterpret_cast<uint64_t>(Newest()), std::memory_order_relaxed);
+    newest_ = &hold;
+  }
+  static void Remove(const Hold& hold) {
+    Hold* const next = NextOf(hold);
+    if (newest_ == &hold) {
+      newest_ = next;
+      return;
+    }
+    Hold* newer = newest_;
+    while (NextOf(*newer) != &hold) newer = NextOf(*newer);
+    const uint64_t again = newer->note.load(std::memory_order_relaxed) & ~kAddress;
+    newer->note.store(again | reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
+  }
+  // False: more often than can be counted.
+  static bool Again(Hold& hold) {
+    const uint64_t note = hold.note.load(std::memory_order_relaxed);
+    if (note + kOnce < note) return false;
+    hold.note.store(note + kOnce, std::memory_order_relaxed);
+    return true;
+  }
+  // False: it reads once.
+  static bool LessOften(Hold& hold) {
+    const uint64_t note = hold.note.load(std::memory_order_relaxed);
+    if (note < kOnce) return false;
+    hold.note.store(note - kOnce, std::memory_order_relaxed);
+    return true;
+  }
+
+ private:
+  static constexpr uint64_t kOnce = uint64_t{1} << 48;
+  static constexpr uint64_t kAddress = kOnce - 1;
+
+  static Hold* NextOf(const Hold& hold) {
+    return reinterpret_cast<Hold*>(hold.note.load(std::memory_order_relaxed) & kAddress);
+  }
+  static Hold* Newest() {
+    if (generation_ != internal::ForkGeneration()) {
+      generation_ = internal::ForkGeneration();  // they are its parent's
+      newest_ = nullptr;
+    }
+    return newest_;
+  }
+
+  static inline constinit thread_local Hold* newest_ = nullptr;
+  static inline constinit thread_local uint32_t generation_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<RWLock::State*> RWLock::Make(const RWLockOptions& options) {
+  const absl::StatusOr<ObjectHeader*> cell =
+      internal::MakeCell(sizeof(State), alignof(State), options.name);
+  if (!cell.ok()) return cell.status();
+  auto* state = static_cast<State*>(*cell);
+  state->LockState::Init(/*recursive=*/false);
+  state->writer.store(0, std::memory_order_relaxed);
+  state->left.store(0, std::memory_order_relaxed);
+  internal::PublishCell(state, internal::ObjectType::kRwLock);
+  return state;
+}
+
+internal::Handle<RWLock::State> RWLock::MakeOrDie(const RWLockOptions& options) {
+  const absl::StatusOr<State*> state = Make(options);
+  if (!state.ok()) {
+    internal::CannotMake(internal::ObjectType::kRwLock, sizeof(State), options.name,
+                         state.status());
+  }
+  return internal::Handle<State>(*state);
+}
+
+absl::StatusOr<RWLock> RWLock::Create(const RWLockOptions& options) {
+  const absl::StatusOr<State*> state = Make(options);
+  if (!state.ok()) return state.status();
+  return RWLock(internal::Handle<State>(*state));
+}
+
+// To write -------------------------------------------------------------------------------------
+
+bool RWLock::Acquire(absl::Duration timeout) const {
+  if (timeout <= absl::ZeroDuration()) return TryAcquire();
+  return AcquireBefore(internal::Deadline(timeout).get());
+}
+
+bool RWLock::TryAcquire() const {
+  if (IsReading() || !lock_.TryAcquire()) return false;
+  state_->writer.fetch_or(State::kWriter, std::memory_order_seq_cst);
+  if (!AnyReader()) return true;
+  EndWriting();
+  return false;
+}
+
+bool RWLock::AcquireBefore(const timespec* deadline) const {
+  if (IsReading()) {
+    lock_.Misuse(*state_, "acquired to write while it reads", "give back what it reads first");
+  }
+  if (!lock_.AcquireBefore(deadline)) return false;
+  // Before: readers come and go; the lock keeps other writers away.
+  // After:  who comes to read sees this, or is seen by the look that follows.
+  // Test:   RWLockCrashTest.AWriterMayDie
+  state_->writer.fetch_or(State::kWriter, std::memory_order_seq_cst);
+  if (!AnyReader() || WaitForReaders(deadline)) return true;
+  EndWriting();
+  return false;
+}
+
+bool RWLock::AnyReader() const { return Domain::Current()->holds().AnyOf(*state_); }
+
+bool RWLock::WaitForReaders(const timespec* deadline) const {
+  if (internal::SpinUntil([this] { return !AnyReader(); })) return true;
+  state_->writer.fetch_or(State::kDrains, std::memory_order_seq_cst);
+  internal::FutexWord& left = internal::LowHalf(state_->left);
+  for (;;) {
+    // A reader that dies has gone when its death is told.
+    const uint32_t deaths = internal::Deaths();
+    const uint32_t seen = left.load(std::memory_order_acquire);
+    if (!AnyReader()) {
+      state_->writer.fetch_and(~State::kDrains, std::memory_order_relaxed);
+      return true;
+    }
+    const internal::WaitResult result =
+        internal::Wait(left, seen, {.deadline = deadline, .deaths = &deaths, .spin = false});
+    if (result == internal::WaitResult::kTimedOut) return !AnyReader();
+  }
+}
+
+void RWLock::Release() const {
+  if (!lock_.HeldByThisThread()) {
+    lock_.Misuse(*state_, "released", "to end what it reads use ReleaseShared()");
+  }
+  EndWriting();
+}
+
+void RWLock::EndWriting() const {
+  // Before: it writes.
+  // After:  readers come; the burial of who dies before it has released the lock wakes them all.
+  // Test:   RWLockCrashTest.AWriterMayDie
+  const uint64_t before = state_->writer.exchange(0, std::memory_order_seq_cst);
+  if ((before & State::kReaders) != 0) {
+    lock_.ReleaseToAll();
+  } else {
+    lock_.Release();
+  }
+}
+
+// To read --------------------------------------------------------------------------------------
+
+bool RWLock::AcquireShared(absl::Duration timeout) const {
+  if (timeout <= absl::ZeroDuration()) return TryAcquireShared();
+  return TryBeginReading() || AcquireSharedBefore(internal::Deadline(timeout).get());
+}
+
+bool RWLock::TryAcquireShared() const {
+  if (TryBeginReading()) return true;
+  // What a dead writer has said is nobody's.
+  if (lock_.Locked() || !lock_.TryAcquire()) return false;
+  ReadAsHolder();
+  return true;
+}
+
+bool RWLock::AcquireSharedBefore(const timespec* deadline) const {
+  if (lock_.HeldByThisThread()) {
+    lock_.Misuse(*state_, "acquired to read", "read while it writes, without");
+  }
+  if (!WaitForWriter(deadline)) return false;
+  if (TryBeginReading()) return true;
+  // Another writer was faster, or the one that was has died: in turn with writers, then.
+  if (!lock_.AcquireBefore(deadline)) return false;
+  ReadAsHolder();
+  return true;
+}
+
+bool RWLock::WaitForWriter(const timespec* deadline) const {
+  return lock_.WaitWhileHeld(deadline, [this](bool sleeps) {
+    uint64_t seen = state_->writer.load(std::memory_order_acquire);
+    while ((seen & State::kWriter) != 0) {
+      if (!sleeps || (seen & State::kReaders) != 0) return true;
+      if (state_->writer.compare_exchange_strong(seen, seen | State::kReaders,
+                                                 std::memory_order_acq_rel)) {
+        return true;
+      }
+    }
+    return false;
+  });
+}
+
+// By the holder of the lock, which gives it back.
+void RWLock::ReadAsHolder() const {
+  Hold* const hold = internal::TakeHold(*state_, "reader");
+  hold->Post(*state_);
+  Reading::Add(*hold);
+  EndWriting();
+}
+
+bool RWLock::TryBeginReading() const {
+  if (TryReadAgain()) return true;
+  Hold* const hold = internal::TakeHold(*state_, "reader");
+  hold->Post(*state_);
+  if ((state_->writer.load(std::memory_order_seq_cst) & State::kWriter) == 0) {
+    Reading::Add(*hold);
+    return true;
+  }
+  EndReading(*hold);
+  return false;
+}
+
+void RWLock::ReleaseShared() const {
+  Hold* const hold = Reading::Find(*state_);
+  if (hold == nullptr) {
+    lock_.Misuse(*state_, "released by who does not read it",
+                 "to end what it writes use Release()");
+  }
+  if (Reading::LessOften(*hold)) return;
+  Reading::Remove(*hold);
+  EndReading(*hold);
+}
+
+void RWLock::EndReading(Hold& hold) const {
+  hold.Withdraw();
+  if ((state_->writer.load(std::memory_order_seq_cst) & State::kDrains) != 0) {
+    internal::FutexWord& left = internal::LowHalf(state_->left);
+    // Before: it has gone, and the writer sleeps; a death is told to that.
+    // After:  the same; it is woken here, or by the burial.
+    // Test:   RWLockCrashTest.AReaderMayDie
+    left.fetch_add(1, std::memory_order_acq_rel);
+    internal::FutexWake(left, 1);
+  }
+  Domain::Current()->holds().Return(&hold);
+}
+
+bool RWLock::IsReading() const { return Reading::Find(*state_) != nullptr; }
+
+bool RWLock::TryReadAgain() const {
+  Hold* const hold = Reading::Find(*state_);
+  if (hold == nullptr) return false;
+  if (!Reading::Again(*hold)) {
+    internal::Fatal(absl::StrCat(state_->Describe(), ": read by one thread 65,536 times at once"));
+  }
+  return true;
+}
+
+void RWLock::AssertReaderHeld() const {
+  if (!IsReading()) lock_.Misuse(*state_, "asserted to be read", "acquire it first");
+}
+
+}  // namespace mp
