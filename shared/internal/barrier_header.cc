@@ -18,6 +18,10 @@ uint64_t NumberOf(uint64_t round) {
   return round / BarrierHeader::kOneRound << kRoundShift >> kRoundShift;
 }
 
+BarrierHeader::Cause CauseIn(uint64_t cause) {
+  return static_cast<BarrierHeader::Cause>(cause >> kCauseShift & kCauseMask);
+}
+
 }  // namespace
 
 template <typename Next>
@@ -110,7 +114,7 @@ bool BarrierHeader::Hand(const HoldTable& holds, uint64_t round) {
 bool BarrierHeader::BreakRound(uint64_t round, Break why) {
   uint64_t seen = cause.load(std::memory_order_acquire);
   // First: who sees the round broken sees why. Where it is complete in the end nobody asks.
-  if (seen >> kRoundShift != NumberOf(round)) {
+  if (CauseIn(seen) == Cause::kNone || seen >> kRoundShift != NumberOf(round)) {
     cause.compare_exchange_strong(seen,
                                   NumberOf(round) << kRoundShift |
                                       static_cast<uint64_t>(why.cause) << kCauseShift |
@@ -123,7 +127,7 @@ bool BarrierHeader::BreakRound(uint64_t round, Break why) {
 BarrierHeader::Break BarrierHeader::WhyBroken(uint64_t round) const {
   const uint64_t seen = cause.load(std::memory_order_acquire);
   if (seen >> kRoundShift != NumberOf(round)) return {};
-  return {static_cast<Cause>(seen >> kCauseShift & kCauseMask), static_cast<pid_t>(seen & kPid)};
+  return {CauseIn(seen), static_cast<pid_t>(seen & kPid)};
 }
 
 void BarrierHeader::Reset(const HoldTable& holds, pid_t pid) {
