@@ -282,8 +282,9 @@ void HoldTable::Bury(ProcessId dead, const GiveBack& give_back) {
         }
       }
       const uint64_t turn = hold.state.load(std::memory_order_relaxed) & Hold::kTurn;
-      hold.object.store(0, std::memory_order_relaxed);
+      // First: where it holds nothing nobody asks what.
       hold.state.store(turn, std::memory_order_release);
+      hold.object.store(0, std::memory_order_release);
     }
     // Before: the dead one's; who buries it again finds nothing held.
     // After:  free.
