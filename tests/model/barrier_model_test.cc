@@ -124,13 +124,13 @@ class Scene {
         case Arrival::kBroken:
           return Told::kBroken;
         case Arrival::kActs:
-          if (can_act) return Act(place);
+          if (can_act) return Act(place, can_act);
           if (!barrier().Hand(table(), place.round)) {
             barrier().BreakRound(place.round, {Cause::kNoAction, 0});
           }
-          return WaitForOthers(place, nobody);
+          return WaitForOthers(place, can_act, nobody);
         case Arrival::kWaits:
-          return WaitForOthers(place, nobody);
+          return WaitForOthers(place, can_act, nobody);
         case Arrival::kLater:
           model_.Await("the end of a round", [&] {
             return (barrier().Now() & BarrierHeader::kRound) != place.round ||
@@ -144,7 +144,7 @@ class Scene {
     }
   }
   template <typename Nobody>
-  Told WaitForOthers(const BarrierHeader::Place& place, const Nobody& nobody) const {
+  Told WaitForOthers(const BarrierHeader::Place& place, bool can_act, const Nobody& nobody) const {
     model_.Await("the others", [&] {
       return BarrierHeader::LookAt(barrier().Now(), place) != Outcome::kPending || nobody();
     });
@@ -156,7 +156,7 @@ class Scene {
           ++state_.broken[RoundOf(place)];
           return Told::kBroken;
         case Outcome::kChosen:
-          return Act(place);
+          return Act(place, can_act);
         case Outcome::kPending:
           break;
       }
@@ -166,7 +166,8 @@ class Scene {
       return arrived > 1 ? Told::kDeadOneCame : Told::kNobodyCame;
     }
   }
-  Told Act(const BarrierHeader::Place& place) const {
+  Told Act(const BarrierHeader::Place& place, bool can_act) const {
+    model_.Require(can_act, "one is to run the action that has not got it");
     ++state_.acted[RoundOf(place)];
     if (barrier().Complete(place.round)) return Complete(place);
     ++state_.broken[RoundOf(place)];
@@ -190,13 +191,27 @@ class Scene {
         return absl::StrCat("round ", round, " is complete for one and broken for another");
       }
       if (state_.acted[round] > 1) return absl::StrCat("round ", round, " has acted twice");
+      if (state_.complete[round] > barrier().parties()) {
+        return absl::StrCat("round ", round, " is complete for more than there are parties");
+      }
       if (barrier().has_action() && state_.complete[round] != 0 && state_.acted[round] == 0) {
         return absl::StrCat("round ", round, " is complete without its action");
       }
     }
     return "";
   }
+  bool AnyKilled() const {
+    for (ActorId actor = 0; actor < model_.Actors(); ++actor) {
+      if (model_.Killed(actor)) return true;
+    }
+    return false;
+  }
   std::string AtTheEnd() const {
+    for (size_t round = 0; round < kRounds && !AnyKilled(); ++round) {
+      if (state_.complete[round] != 0 && state_.complete[round] != barrier().parties()) {
+        return absl::StrCat("round ", round, " is complete for some of its parties only");
+      }
+    }
     for (size_t chunk = 0; chunk < kChunks; ++chunk) {
       internal::GiveBackHoldsOf(IdOf(chunk), PidOf(chunk), table());
     }
@@ -276,29 +291,29 @@ TEST(BarrierModelTest, AResetIsToldToThoseWhoWaited) {
 }
 
 TEST(BarrierModelTest, TheActionIsRunOnceByOneWhoHasIt) {
-  for (const bool dies : {false, true}) {
-    const Report report = Explore(
-        {.name = "barrier: an action", .kills = dies ? 1 : 0, .preemptions = Preemptions(3)},
-        [](Model& model) {
-          Scene scene(model, 2, /*has_action=*/true);
-          for (const char* name : {"has it", "has it not"}) {
-            scene.Process(name, [](const Scene& its, size_t self) {
-              const ActorId other = self == 0 ? 1 : 0;
-              const ActorId burial = other + 2;
-              auto alone = [&its, other, burial] {
-                return its.model().Ended(other) && its.model().Ended(burial);
-              };
-              const Told told = its.Wait(self, /*can_act=*/self == 0, alone);
-              its.model().Require(
-                  told == Told::kComplete ||
-                      its.model().Look("deaths",
-                                       [&] { return uint64_t{its.model().Killed(other)}; }) != 0,
-                  "a round without a death is not complete");
-            });
-          }
-          scene.Undertaker("buries one", 0, 0);
-          scene.Undertaker("buries two", 1, 1);
-        });
+  for (const size_t actor : {0, 1}) {
+    const Report report =
+        Explore({.name = "barrier: an action", .kills = 1, .preemptions = Preemptions(2)},
+                [actor](Model& model) {
+                  Scene scene(model, 2, /*has_action=*/true);
+                  for (const char* name : {"one", "two"}) {
+                    scene.Process(name, [actor](const Scene& its, size_t self) {
+                      const ActorId other = self == 0 ? 1 : 0;
+                      const ActorId burial = other + 2;
+                      auto alone = [&its, other, burial] {
+                        return its.model().Ended(other) && its.model().Ended(burial);
+                      };
+                      const Told told = its.Wait(self, /*can_act=*/self == actor, alone);
+                      const bool died = its.model().Look("deaths", [&] {
+                        return uint64_t{its.model().Killed(other)};
+                      }) != 0;
+                      its.model().Require(told == Told::kComplete || died,
+                                          "a round without a death is not complete");
+                    });
+                  }
+                  scene.Undertaker("buries one", 0, 0);
+                  scene.Undertaker("buries two", 1, 1);
+                });
     EXPECT_TRUE(report.Clean()) << report.Summary();
   }
 }
