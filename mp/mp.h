@@ -14,11 +14,15 @@
 #include "shared/raw_value.h"  // IWYU pragma: export
 #include "shared/shared.h"     // IWYU pragma: export
 #include "sync/array.h"        // IWYU pragma: export
+#include "sync/barrier.h"      // IWYU pragma: export
 #include "sync/condition.h"    // IWYU pragma: export
 #include "sync/event.h"        // IWYU pragma: export
+#include "sync/latch.h"        // IWYU pragma: export
 #include "sync/lock.h"         // IWYU pragma: export
 #include "sync/lock_guard.h"   // IWYU pragma: export
+#include "sync/once.h"         // IWYU pragma: export
 #include "sync/rlock.h"        // IWYU pragma: export
+#include "sync/rwlock.h"       // IWYU pragma: export
 #include "sync/semaphore.h"    // IWYU pragma: export
 #include "sync/value.h"        // IWYU pragma: export
 

@@ -57,6 +57,7 @@ class BarrierCrashTest : public ::testing::Test {
       const Barrier never(2);
       static_cast<void>(never.Wait(absl::Microseconds(1)));
       never.Reset();
+      const Barrier named(1, {.action = [] {}, .name = "touched"});
     };
     crash.sleeper = [this] {
       const absl::StatusOr<int> index = barrier_->Wait();

@@ -1,0 +1,101 @@
+// Barrier, beside the pthread_barrier_t that it could be: rounds of processes, two on two
+// processors and four on two, and what it costs to make one.
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "benchmark/benchmark.h"
+#include "shared/inspect.h"
+#include "sync/barrier.h"
+#include "tests/benchmarks/processes.h"
+
+namespace mp {
+namespace {
+
+// The rival: a process-shared barrier as a user would set it up.
+class PosixBarrier {
+ public:
+  explicit PosixBarrier(int parties) {
+    void* memory = mmap(nullptr, sizeof(pthread_barrier_t), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) std::abort();
+    barrier_ = static_cast<pthread_barrier_t*>(memory);
+    pthread_barrierattr_t attributes;
+    pthread_barrierattr_init(&attributes);
+    pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    if (pthread_barrier_init(barrier_, &attributes, static_cast<unsigned>(parties)) != 0) {
+      std::abort();
+    }
+  }
+  ~PosixBarrier() {
+    pthread_barrier_destroy(barrier_);
+    munmap(barrier_, sizeof(pthread_barrier_t));
+  }
+  void Round() const { pthread_barrier_wait(barrier_); }
+
+ private:
+  pthread_barrier_t* barrier_;
+};
+
+struct OurBarrier : Barrier {
+  using Barrier::Barrier;
+  void Round() const {
+    if (!Wait().ok()) std::abort();
+  }
+};
+
+// Items: rounds.
+template <typename B>
+void BM_BarrierRounds(benchmark::State& state) {
+  const auto parties = static_cast<int>(state.range(0));
+  const int64_t rounds = state.range(1);
+  const B barrier(parties);
+  for (auto _ : state) {
+    state.SetIterationTime(benchmarks::RunInProcesses(parties, [&] {
+      for (int64_t i = 0; i < rounds; ++i) barrier.Round();
+    }));
+  }
+  state.SetItemsProcessed(state.iterations() * rounds);
+}
+BENCHMARK_TEMPLATE(BM_BarrierRounds, PosixBarrier)
+    ->ArgNames({"parties", "rounds"})
+    ->Args({2, 20'000})
+    ->Args({4, 20'000})
+    ->UseManualTime();
+BENCHMARK_TEMPLATE(BM_BarrierRounds, OurBarrier)
+    ->ArgNames({"parties", "rounds"})
+    ->Args({2, 1'000'000})
+    ->Args({4, 20'000})
+    ->UseManualTime();
+
+// Items: barriers, all of which are there at once.
+void BM_BarrierMakeAndDrop(benchmark::State& state) {
+  constexpr size_t kCount = 10'000;
+  std::vector<Barrier> barriers;
+  barriers.reserve(kCount);
+  for (auto _ : state) {
+    for (size_t i = 0; i < kCount; ++i) barriers.emplace_back(2);
+    barriers.clear();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kCount));
+}
+BENCHMARK(BM_BarrierMakeAndDrop);
+
+// What a Barrier takes of the domain, with the owner word that the heap keeps beside it.
+void BM_BarrierBytes(benchmark::State& state) {
+  const Barrier first(2);
+  const size_t before = Stats().in_use;
+  for (auto _ : state) {
+    const Barrier barrier(2);
+    state.counters["bytes"] = static_cast<double>(Stats().in_use - before);
+  }
+}
+BENCHMARK(BM_BarrierBytes)->Iterations(1);
+
+}  // namespace
+}  // namespace mp

@@ -1,0 +1,134 @@
+// RWLock, beside Lock, and the pthread_rwlock_t that it could be: one reader, readers in several
+// processes at once, one writer, and what it costs to make one.
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "benchmark/benchmark.h"
+#include "shared/inspect.h"
+#include "sync/lock.h"
+#include "sync/rwlock.h"
+#include "tests/benchmarks/processes.h"
+
+namespace mp {
+namespace {
+
+// The rival: a process-shared lock as a user would set it up.
+class PosixLock {
+ public:
+  PosixLock() {
+    void* memory = mmap(nullptr, sizeof(pthread_rwlock_t), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) std::abort();
+    lock_ = static_cast<pthread_rwlock_t*>(memory);
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    if (pthread_rwlock_init(lock_, &attributes) != 0) std::abort();
+  }
+  ~PosixLock() {
+    pthread_rwlock_destroy(lock_);
+    munmap(lock_, sizeof(pthread_rwlock_t));
+  }
+  void Read() const {
+    pthread_rwlock_rdlock(lock_);
+    benchmark::ClobberMemory();
+    pthread_rwlock_unlock(lock_);
+  }
+  void Write() const {
+    pthread_rwlock_wrlock(lock_);
+    benchmark::ClobberMemory();
+    pthread_rwlock_unlock(lock_);
+  }
+
+ private:
+  pthread_rwlock_t* lock_;
+};
+
+struct OurLock : RWLock {
+  void Read() const {
+    AcquireShared();
+    benchmark::ClobberMemory();
+    ReleaseShared();
+  }
+  void Write() const {
+    Acquire();
+    benchmark::ClobberMemory();
+    Release();
+  }
+};
+
+struct PlainLock : Lock {
+  void Read() const {
+    Acquire();
+    benchmark::ClobberMemory();
+    Release();
+  }
+  void Write() const { Read(); }
+};
+
+template <typename L>
+void BM_ReadUncontended(benchmark::State& state) {
+  const L lock;
+  for (auto _ : state) lock.Read();
+}
+BENCHMARK_TEMPLATE(BM_ReadUncontended, PlainLock);
+BENCHMARK_TEMPLATE(BM_ReadUncontended, PosixLock);
+BENCHMARK_TEMPLATE(BM_ReadUncontended, OurLock);
+
+template <typename L>
+void BM_WriteUncontended(benchmark::State& state) {
+  const L lock;
+  for (auto _ : state) lock.Write();
+}
+BENCHMARK_TEMPLATE(BM_WriteUncontended, PlainLock);
+BENCHMARK_TEMPLATE(BM_WriteUncontended, PosixLock);
+BENCHMARK_TEMPLATE(BM_WriteUncontended, OurLock);
+
+// Items: reads of all processes.
+template <typename L>
+void BM_Readers(benchmark::State& state) {
+  constexpr int64_t kRounds = 1'000'000;
+  const auto processes = static_cast<int>(state.range(0));
+  const L lock;
+  for (auto _ : state) {
+    state.SetIterationTime(benchmarks::RunInProcesses(processes, [&lock] {
+      for (int64_t i = 0; i < kRounds; ++i) lock.Read();
+    }));
+  }
+  state.SetItemsProcessed(state.iterations() * processes * kRounds);
+}
+BENCHMARK_TEMPLATE(BM_Readers, PosixLock)->ArgName("processes")->Arg(1)->Arg(2)->UseManualTime();
+BENCHMARK_TEMPLATE(BM_Readers, OurLock)->ArgName("processes")->Arg(1)->Arg(2)->UseManualTime();
+
+// Items: locks, all of which are there at once.
+void BM_RWLockMakeAndDrop(benchmark::State& state) {
+  constexpr size_t kCount = 10'000;
+  std::vector<RWLock> locks;
+  locks.reserve(kCount);
+  for (auto _ : state) {
+    for (size_t i = 0; i < kCount; ++i) locks.emplace_back();
+    locks.clear();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kCount));
+}
+BENCHMARK(BM_RWLockMakeAndDrop);
+
+// What an RWLock takes of the domain, with the owner word that the heap keeps beside it.
+void BM_RWLockBytes(benchmark::State& state) {
+  const RWLock first;
+  const size_t before = Stats().in_use;
+  for (auto _ : state) {
+    const RWLock lock;
+    state.counters["bytes"] = static_cast<double>(Stats().in_use - before);
+  }
+}
+BENCHMARK(BM_RWLockBytes)->Iterations(1);
+
+}  // namespace
+}  // namespace mp
