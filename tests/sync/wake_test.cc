@@ -4,10 +4,18 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
+#include "absl/time/time.h"
+#include "shared/allocator.h"
+#include "shared/shared.h"
+#include "sync/barrier.h"
 #include "sync/condition.h"
 #include "sync/event.h"
+#include "sync/latch.h"
 #include "sync/lock.h"
+#include "sync/once.h"
+#include "sync/rwlock.h"
 #include "sync/semaphore.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
@@ -128,6 +136,93 @@ TEST_F(WakeTest, Semaphore) {
   EXPECT_EQ(first->Finish(), 0);
   EXPECT_EQ(second->Finish(), 0);
   EXPECT_EQ(third->Finish(), 0);
+}
+
+TEST_F(WakeTest, Barrier) {
+  const class Barrier plain(3);
+  const class Barrier acting(3, {.action = [] {}});
+  for (const class Barrier& barrier : {plain, acting}) {
+    auto first = StartSleeper([&] { EXPECT_TRUE(barrier.Wait().ok()); });
+    auto second = StartSleeper([&] { EXPECT_TRUE(barrier.Wait().ok()); });
+    EXPECT_TRUE(barrier.Wait().ok());
+    EXPECT_EQ(first->Finish(), 0);
+    EXPECT_EQ(second->Finish(), 0);
+  }
+}
+
+TEST_F(WakeTest, ABarrierThatIsBroken) {
+  const class Barrier barrier(4);
+  for (const auto& breaks : std::vector<std::function<void()>>{
+           [&] { barrier.Abort(); }, [&] { barrier.Reset(); },
+           [&] { EXPECT_FALSE(barrier.Wait(absl::ZeroDuration()).ok()); }}) {
+    barrier.Reset();
+    auto first = StartSleeper([&] { EXPECT_FALSE(barrier.Wait().ok()); });
+    auto second = StartSleeper([&] { EXPECT_FALSE(barrier.Wait().ok()); });
+    breaks();
+    EXPECT_EQ(first->Finish(), 0);
+    EXPECT_EQ(second->Finish(), 0);
+  }
+}
+
+TEST_F(WakeTest, ABarrierWhoseActionIsHanded) {
+  const Shared<std::vector<class Barrier, Allocator<class Barrier>>> board;
+  Child elder([&](auto& step) {
+    step("born");
+    EXPECT_TRUE(board->front().Wait().ok());
+  });
+  ASSERT_TRUE(elder.RunTo("born"));
+  board->push_back(Barrier(3, {.action = [] {}}));
+  auto first = StartSleeper([&] { EXPECT_TRUE(board->front().Wait().ok()); });
+  auto second = StartSleeper([&] { EXPECT_TRUE(board->front().Wait().ok()); });
+  EXPECT_EQ(elder.Finish(), 0);
+  EXPECT_EQ(first->Finish(), 0);
+  EXPECT_EQ(second->Finish(), 0);
+}
+
+TEST_F(WakeTest, Latch) {
+  const class Latch latch(2);
+  auto first = StartSleeper([&] { latch.Wait(); });
+  auto second = StartSleeper([&] { latch.Wait(); });
+  latch.CountDown();
+  latch.Join();
+  latch.CountDown();
+  EXPECT_EQ(first->Finish(), 0);
+  EXPECT_EQ(second->Finish(), 0);
+}
+
+TEST_F(WakeTest, ReadersByAWriter) {
+  const class RWLock lock;
+  std::unique_ptr<Child> first;
+  std::unique_ptr<Child> second;
+  {
+    const LockGuard guard(lock);
+    first = StartSleeper([&] { const SharedLockGuard reader(lock); });
+    second = StartSleeper([&] { const SharedLockGuard reader(lock); });
+  }
+  EXPECT_EQ(first->Finish(), 0);
+  EXPECT_EQ(second->Finish(), 0);
+}
+
+TEST_F(WakeTest, AWriterByReaders) {
+  const class RWLock lock;
+  std::unique_ptr<Child> writer;
+  {
+    const SharedLockGuard reader(lock);
+    writer = StartSleeper([&] { const LockGuard guard(lock); });
+  }
+  EXPECT_EQ(writer->Finish(), 0);
+}
+
+TEST_F(WakeTest, Once) {
+  const class Once once;
+  std::unique_ptr<Child> first;
+  std::unique_ptr<Child> second;
+  once.Call([&] {
+    first = StartSleeper([&] { EXPECT_FALSE(once.Call([] {})); });
+    second = StartSleeper([&] { EXPECT_FALSE(once.Call([] {})); });
+  });
+  EXPECT_EQ(first->Finish(), 0);
+  EXPECT_EQ(second->Finish(), 0);
 }
 
 }  // namespace
