@@ -1,5 +1,15 @@
-// Spinning: to look again and again for some microseconds, before a sleep. As far as that has paid
-// lately, in this thread, and not where it has one processor.
+// Spinning: to look again and again for some microseconds, before a sleep; as far as that has paid
+// lately, in this thread.
+//
+//   phase    for                      pays where
+//   pauses   2 us                     the other runs on another processor
+//   yields   10 us; 140 us now and    it waits for this one; or will soon have done
+//            then, see below
+//
+// Two that take turns may both sleep each time: then each waits for as long as it takes to wake the
+// other, which is longer than it spins, and so spinning never pays. (Where processors halt that is
+// 75 us; awake, a round takes 0.3.) So who has slept, but for no longer than that, spins for longer
+// now and then: a fifth of the times at most, where that is in vain.
 
 #ifndef MP_SHARED_INTERNAL_SPINNING_H_
 #define MP_SHARED_INTERNAL_SPINNING_H_
@@ -22,56 +32,71 @@ class Spinning {
  public:
   static constexpr int kPauses = 100;
   static constexpr int kYields = 20;
+  static constexpr int kManyYields = 300;
+  static constexpr int64_t kShortSleep = 300'000;  // nanoseconds
   static constexpr int kRareLooks = 4;
   static constexpr int kPausesBetween = 200;
 
-  // Whether to spin now.
-  static bool Begin();
-  static void End(bool paid) {
-    credit_ = paid ? (credit_ + kGain < kMost ? credit_ + kGain : kMost)
-                   : (credit_ > 0 ? credit_ - 1 : 0);
-  }
+  // What is worth it now.
+  struct Looks {
+    int pauses = 0;
+    int yields = 0;
+  };
+  enum class Paid { kNot, kInPauses, kInYields };
+  static Looks Begin();
+  static void End(Paid paid);
+  // It has slept; `was_short`: for kShortSleep at most.
+  static void Slept(bool was_short);
   static void Pause();
   static void Yield();
 
  private:
   static constexpr int kMost = 16;
   static constexpr int kGain = 4;
+  static constexpr int kMostLong = 4;
+  static constexpr int kShortSleeps = 4;
+
+  static int After(int credit, bool paid);
 
   static inline constinit thread_local int credit_ = kMost;
+  static inline constinit thread_local int pause_credit_ = kMost;
+  static inline constinit thread_local int long_credit_ = 0;
+  static inline constinit thread_local int short_sleeps_ = 0;
   static inline constinit thread_local uint32_t count_ = 0;
-  static inline constinit thread_local bool alone_ = false;
 };
 
 template <typename Done>
 bool SpinUntil(const Done& done) {
-  if (!Spinning::Begin()) return false;
-  for (int i = 0; i < Spinning::kPauses + Spinning::kYields; ++i) {
-    if (i < Spinning::kPauses) {
-      Spinning::Pause();
-    } else {
-      Spinning::Yield();
-    }
+  const Spinning::Looks looks = Spinning::Begin();
+  for (int i = 0; i < looks.pauses; ++i) {
+    Spinning::Pause();
     if (done()) {
-      Spinning::End(true);
+      Spinning::End(Spinning::Paid::kInPauses);
       return true;
     }
   }
-  Spinning::End(false);
+  for (int i = 0; i < looks.yields; ++i) {
+    Spinning::Yield();
+    if (done()) {
+      Spinning::End(Spinning::Paid::kInYields);
+      return true;
+    }
+  }
+  if (looks.yields != 0) Spinning::End(Spinning::Paid::kNot);
   return false;
 }
 
 template <typename Done>
 bool SpinRarelyUntil(const Done& done) {
-  if (!Spinning::Begin()) return false;
+  if (Spinning::Begin().pauses == 0) return false;
   for (int look = 0; look < Spinning::kRareLooks; ++look) {
     for (int i = 0; i < Spinning::kPausesBetween; ++i) Spinning::Pause();
     if (done()) {
-      Spinning::End(true);
+      Spinning::End(Spinning::Paid::kInPauses);
       return true;
     }
   }
-  Spinning::End(false);
+  Spinning::End(Spinning::Paid::kNot);
   return false;
 }
 

@@ -70,7 +70,9 @@ WaitResult Waiter::Sleep(const Undertaker& undertaker) const {
   Lane* const lane = lanes_.OfThisThread(undertaker.self);
   const SleepsOn note(lane, word_);
   const Expects expected(lane, value_, options_.cancel);
+  const timespec short_sleep = internal::After(Spinning::kShortSleep);
   Result result = Nap(kFirstNap);
+  Spinning::Slept(result.has_value() && IsBefore(internal::After(0), short_sleep));
   while (!result.has_value()) {
     if (lane != nullptr) {
       result = Watch(undertaker);

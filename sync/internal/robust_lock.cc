@@ -159,6 +159,9 @@ uint32_t RobustLock::ReleaseAll() const {
 }
 
 void RobustLock::AcquireLevels(uint32_t levels) const {
+  // Who has notified it is about to release it: to look rarely, as among those who take it in turn,
+  // costs more than a round trip.
+  if (Locked()) SpinUntil([this] { return !Locked(); });
   for (uint32_t i = 0; i < levels; ++i) Acquire();
 }
 
