@@ -11,7 +11,8 @@
 
 namespace mp::internal {
 
-constexpr int kTries = 100;
+constexpr int kYields = 100;
+constexpr int kTries = kYields + 200;
 
 bool Lane::HasNoteOf(uint64_t address) const {
   for (const Word& note : notes) {
@@ -58,15 +59,14 @@ void LaneTable::Format(void* memory, uint32_t lanes, uint64_t base, uint64_t siz
   arrivals_.store(0, std::memory_order_relaxed);
 }
 
-bool LaneTable::Grow() {
+LaneTable::Growth LaneTable::Grow() {
   const RobustMutex::Result result = growing_.TryLock();
-  // Who has it may be stopped: then there is no lane for now.
   if (result == RobustMutex::Result::kBusy || result == RobustMutex::Result::kHeldByCaller) {
-    return false;
+    return Growth::kBusy;
   }
   if (result == RobustMutex::Result::kOwnerDied) growing_.MarkConsistent();
   const uint64_t committed = committed_.load(std::memory_order_relaxed);
-  bool grown = false;
+  Growth growth = Growth::kNoMemory;
   if (committed < count_ &&
       madvise(lanes_ + committed, kLanesInAPage * sizeof(Lane), MADV_POPULATE_WRITE) == 0) {
     for (uint32_t i = 0; i < kLanesInAPage; ++i) lanes_[committed + i].alive.Init(false);
@@ -75,16 +75,26 @@ bool LaneTable::Grow() {
     // After:  its lanes are free.
     // Test:   LaneCrashTest.TheBirthOfALaneLeavesNothing
     committed_.store(committed + kLanesInAPage, std::memory_order_release);
-    grown = true;
+    growth = Growth::kDone;
   }
-  return growing_.Unlock() && grown;
+  return growing_.Unlock() ? growth : Growth::kNoMemory;
 }
 
 Lane* LaneTable::Claim(ProcessId self) {
   Lane* lane = TryClaim(self);
   // Others may grow it, too, or take what has grown.
   for (int tries = 0; lane == nullptr && tries < kTries; ++tries) {
-    if (!Grow()) sched_yield();
+    switch (Grow()) {
+      case Growth::kDone:
+        break;
+      case Growth::kBusy:
+        // Where many start at once, who grows it may have to wait for a processor. One that is
+        // stopped keeps nobody for long: then there is no lane for now.
+        tries < kYields ? sched_yield() : usleep(100);
+        break;
+      case Growth::kNoMemory:
+        tries = kTries;
+    }
     if (committed_.load(std::memory_order_acquire) == count_) tries = kTries;
     lane = TryClaim(self);
   }

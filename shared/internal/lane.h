@@ -161,7 +161,8 @@ class LaneTable {
 
   Lane* Claim(ProcessId self);
   Lane* TryClaim(ProcessId self);
-  bool Grow();
+  enum class Growth { kDone, kBusy, kNoMemory };
+  Growth Grow();
   static void GiveBack(Lane& lane);
   // At the end of the calling thread.
   static void EndThread();

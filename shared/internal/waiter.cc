@@ -67,21 +67,21 @@ Result Waiter::LookAndSpin() const {
 }
 
 WaitResult Waiter::Sleep(const Undertaker& undertaker) const {
-  Lane* const lane = lanes_.OfThisThread(undertaker.self);
-  const SleepsOn note(lane, word_);
-  const Expects expected(lane, value_, options_.cancel);
   const timespec short_sleep = internal::After(Spinning::kShortSleep);
-  Result result = Nap(kFirstNap);
-  Spinning::Slept(result.has_value() && IsBefore(internal::After(0), short_sleep));
-  while (!result.has_value()) {
-    if (lane != nullptr) {
-      result = Watch(undertaker);
-    } else {
-      result = Nap(kBlindNap);
-      if (!result.has_value()) LookIfOverdue(undertaker);
+  for (int64_t nap = kFirstNap;; nap = kBlindNap) {
+    // One that found none may find one later: many threads that start at once wait for the page of
+    // lanes that one of them adds.
+    Lane* const lane = lanes_.OfThisThread(undertaker.self);
+    const SleepsOn note(lane, word_);
+    const Expects expected(lane, value_, options_.cancel);
+    Result result = Nap(nap);
+    if (nap == kFirstNap) {
+      Spinning::Slept(result.has_value() && IsBefore(internal::After(0), short_sleep));
     }
+    while (!result.has_value() && lane != nullptr) result = Watch(undertaker);
+    if (result.has_value()) return *result;
+    LookIfOverdue(undertaker);
   }
-  return *result;
 }
 
 WaitResult Waiter::SleepWithoutSlot() const {

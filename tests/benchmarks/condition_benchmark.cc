@@ -1,5 +1,5 @@
-// Event and Condition beside the condition of pthread, as round trips between two processes; and
-// what it costs to make one.
+// Event and Condition beside the condition of pthread, and beside a word that is spun or slept on,
+// as round trips between two processes; and what it costs to make one.
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -15,6 +15,10 @@
 
 namespace mp {
 namespace {
+
+using testing::RawFutex;
+using testing::RawSpin;
+using testing::TwoWords;
 
 struct Events {
   Event ping;
@@ -88,6 +92,7 @@ struct ByPthread {
   void Answer(uint32_t) { Pass(1, 0); }
 };
 
+// Who is bound to one processor does not spin: these go through sleep.
 template <typename Way>
 void BM_RoundTrip(benchmark::State& state) {
   testing::RunRoundTrips<Way>(state);
@@ -95,9 +100,23 @@ void BM_RoundTrip(benchmark::State& state) {
 void OneAndTwo(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgName("cores")->Arg(1)->Arg(2)->UseManualTime()->Iterations(5);
 }
+BENCHMARK_TEMPLATE(BM_RoundTrip, TwoWords<RawFutex>)->Apply(OneAndTwo);
 BENCHMARK_TEMPLATE(BM_RoundTrip, ByPthread)->Apply(OneAndTwo);
 BENCHMARK_TEMPLATE(BM_RoundTrip, ByCondition)->Apply(OneAndTwo);
 BENCHMARK_TEMPLATE(BM_RoundTrip, Events)->Apply(OneAndTwo);
+
+// Both start at once: where they are not bound, and each has a processor, they spin.
+template <typename Way>
+void BM_RoundTripAwake(benchmark::State& state) {
+  testing::RunShortRoundTrips<Way>(state);
+}
+void Short(benchmark::internal::Benchmark* benchmark) {
+  benchmark->ArgName("cores")->Arg(0)->Arg(2)->UseManualTime()->Iterations(101);
+}
+BENCHMARK_TEMPLATE(BM_RoundTripAwake, TwoWords<RawSpin>)->Apply(Short);
+BENCHMARK_TEMPLATE(BM_RoundTripAwake, ByPthread)->Apply(Short);
+BENCHMARK_TEMPLATE(BM_RoundTripAwake, ByCondition)->Apply(Short);
+BENCHMARK_TEMPLATE(BM_RoundTripAwake, Events)->Apply(Short);
 
 template <typename T>
 void BM_MakeAndDrop(benchmark::State& state) {

@@ -1,5 +1,5 @@
 // Semaphore, with permits and without, beside the sem_t that it could be: one process, two
-// processes on one semaphore, and what it costs to make one.
+// processes on one semaphore, and what it takes.
 
 #include <semaphore.h>
 #include <sys/mman.h>
@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <vector>
 
 #include "benchmark/benchmark.h"
 #include "shared/domain.h"
@@ -90,19 +89,6 @@ void Permits(benchmark::internal::Benchmark* benchmark) {
 BENCHMARK_TEMPLATE(BM_SemaphoreContended, PosixSemaphore)->Apply(Permits);
 BENCHMARK_TEMPLATE(BM_SemaphoreContended, Unowned)->Apply(Permits);
 BENCHMARK_TEMPLATE(BM_SemaphoreContended, WithPermit)->Apply(Permits);
-
-// Items: semaphores, all of which are there at once.
-void BM_SemaphoreMakeAndDrop(benchmark::State& state) {
-  constexpr size_t kCount = 10'000;
-  std::vector<Semaphore> semaphores;
-  semaphores.reserve(kCount);
-  for (auto _ : state) {
-    for (size_t i = 0; i < kCount; ++i) semaphores.emplace_back(1);
-    semaphores.clear();
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kCount));
-}
-BENCHMARK(BM_SemaphoreMakeAndDrop);
 
 // What a Semaphore takes of the domain, with the owner word that the heap keeps beside it.
 void BM_SemaphoreBytes(benchmark::State& state) {

@@ -134,19 +134,6 @@ BENCHMARK_TEMPLATE(BM_ValueMakeAndDrop, Value<int64_t>);
 BENCHMARK_TEMPLATE(BM_ValueMakeAndDrop, LockedValue);
 BENCHMARK_TEMPLATE(BM_ValueMakeAndDrop, RobustNumber);
 
-// All made, then all dropped. Items: values.
-void BM_ValueMakeAndDropMany(benchmark::State& state) {
-  const auto count = static_cast<size_t>(state.range(0));
-  std::vector<Value<int64_t>> values;
-  values.reserve(count);
-  for (auto _ : state) {
-    while (values.size() < count) values.emplace_back();
-    values.clear();
-  }
-  state.SetItemsProcessed(state.iterations() * state.range(0));
-}
-BENCHMARK(BM_ValueMakeAndDropMany)->ArgName("values")->Arg(10'000);
-
 void BM_ArrayMakeAndDrop(benchmark::State& state) {
   const auto length = static_cast<size_t>(state.range(0));
   const Array<int64_t> first(length);

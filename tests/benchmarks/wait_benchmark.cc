@@ -24,18 +24,6 @@
 namespace mp::internal {
 namespace {
 
-FutexWord& MakeWord() { return *new ((*Domain::Get())->Allocate(64).value()) FutexWord(0); }
-
-struct RawFutex {
-  static void Await(FutexWord& word, uint32_t value) {
-    while (word.load(std::memory_order_acquire) == value) FutexWait(word, value, nullptr);
-  }
-  static void Pass(FutexWord& word) {
-    word.fetch_add(1, std::memory_order_acq_rel);
-    FutexWake(word, 1);
-  }
-};
-
 struct WaitAndWake {
   static void Await(FutexWord& word, uint32_t value) {
     while (word.load(std::memory_order_acquire) == value) Wait(word, value);
@@ -47,25 +35,10 @@ struct WaitAndWake {
 };
 
 template <typename Way>
-struct TwoWords {
-  FutexWord& ping = MakeWord();
-  FutexWord& pong = MakeWord();
-
-  void Ask(uint32_t round) {
-    Way::Pass(ping);
-    Way::Await(pong, round);
-  }
-  void Answer(uint32_t round) {
-    Way::Await(ping, round);
-    Way::Pass(pong);
-  }
-};
-
-template <typename Way>
 void BM_PingPong(benchmark::State& state) {
-  testing::RunRoundTrips<TwoWords<Way>>(state);
+  mp::testing::RunRoundTrips<mp::testing::TwoWords<Way>>(state);
 }
-BENCHMARK_TEMPLATE(BM_PingPong, RawFutex)
+BENCHMARK_TEMPLATE(BM_PingPong, mp::testing::RawFutex)
     ->ArgName("cores")
     ->Arg(1)
     ->Arg(2)

@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <optional>
 #include <random>
-#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -39,8 +38,6 @@ using testing::Stress;
 using testing::Worker;
 
 using Words = std::vector<int, Allocator<int>>;
-
-size_t Processes() { return testing::AllIds().size(); }
 
 void UseAtRandom(std::mt19937_64& random) {
   Domain& domain = *Domain::Current();
@@ -106,11 +103,7 @@ TEST(BurialStressTest, RandomKillsLeaveNothingBehind) {
   EXPECT_TRUE(report.Clean()) << report.Summary();
 
   // Children of workers that were killed end by themselves.
-  while (Processes() > 1) {
-    domain.BuryTheDead(Evidence::kThorough);
-    std::this_thread::yield();
-  }
-  testing::Settle();
+  testing::SettleUntilAlone();
   EXPECT_EQ(Check(), absl::OkStatus());
   EXPECT_EQ(Stats().in_use, before) << Stats().ToString();
 }

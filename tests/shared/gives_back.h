@@ -18,7 +18,7 @@ namespace mp::testing {
 class GivesBackTest : public ::testing::Test {
  protected:
   ~GivesBackTest() override {
-    EXPECT_EQ(Stats().in_use, before_);
+    EXPECT_EQ(Stats().in_use, before_) << Stats().ToString();
     EXPECT_EQ(Check(), absl::OkStatus());
   }
 

@@ -8,9 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <future>
 #include <thread>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "shared/domain.h"
@@ -24,10 +27,16 @@
 #include "tests/support/child.h"
 #include "tests/support/futex_waitv.h"
 #include "tests/support/let_fail.h"
+#include "tests/support/look.h"
 #include "tests/support/peer.h"
 #include "tests/support/shared_word.h"
 
 namespace mp::internal {
+
+struct LaneTestPeer {
+  static RobustMutex& Growing(LaneTable& lanes) { return lanes.growing_; }
+};
+
 namespace {
 
 using mp::testing::Alarms;
@@ -256,6 +265,39 @@ TEST(WaitTest, AThreadWithoutALaneWaits) {
   ASSERT_TRUE(child.RunTo("forked"));
   WakeAll(*word);
   EXPECT_EQ(child.Finish(), 0);
+}
+
+TEST(WaitTest, WhoFoundNoLaneHasOneLater) {
+  // Or it napped as long as it sleeps, and were not told of deaths by the sentry.
+  if (!HasFutexWaitv()) GTEST_SKIP() << "no futex_waitv here";
+  LaneTable& lanes = (*Domain::Get())->lanes();
+  RobustMutex& growing = LaneTestPeer::Growing(lanes);
+  const SharedWord word(0);
+  std::atomic<bool> end = false;
+  std::vector<std::thread> threads;
+  ASSERT_EQ(growing.TryLock(), RobustMutex::Result::kAcquired);
+  for (bool had_one = true; had_one;) {
+    std::promise<bool> has_one;
+    threads.emplace_back([&] {
+      has_one.set_value(LaneForNotes() != nullptr);
+      end.wait(false);
+    });
+    had_one = has_one.get_future().get();
+  }
+  Child sleeper([&](auto& step) {
+    step("before");
+    WaitUntilChanged(*word, 0);
+  });
+  ASSERT_TRUE(sleeper.RunTo("before"));
+  sleeper.Go();
+  ASSERT_TRUE(mp::testing::WaitUntilAsleep(sleeper.pid(), {SYS_futex}));
+  ASSERT_TRUE(growing.Unlock());
+  EXPECT_TRUE(mp::testing::WaitUntilAsleep(sleeper.pid(), {SYS_futex_waitv}));
+  WakeAll(*word);
+  EXPECT_EQ(sleeper.Finish(), 0);
+  end = true;
+  end.notify_all();
+  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace

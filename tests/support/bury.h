@@ -7,6 +7,7 @@
 #define MP_TESTS_SUPPORT_BURY_H_
 
 #include <cstdint>
+#include <thread>
 #include <vector>
 
 #include "shared/domain.h"
@@ -40,6 +41,16 @@ inline void Settle() {
   if (Domain::Current() == nullptr) return;
   Domain::Current()->BuryTheDead(internal::Evidence::kThorough);
   internal::EndObjectsInLimbo();
+}
+
+// The same, until all others of the family are buried: of one that was killed before it had told
+// its pid there may not be proof at once.
+inline void SettleUntilAlone() {
+  while (AllIds().size() > 1) {
+    Domain::Current()->BuryTheDead(internal::Evidence::kThorough);
+    std::this_thread::yield();
+  }
+  Settle();
 }
 
 }  // namespace mp::testing

@@ -92,6 +92,7 @@ class Killer {
       Nap();
       kill(workers_[stopped].pid, SIGCONT);
     }
+    if (options_.after_kill) options_.after_kill();
   }
 
   uint64_t Progress() const {

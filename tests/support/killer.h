@@ -68,6 +68,9 @@ struct KillerOptions {
   std::chrono::milliseconds quiet{3000};
   std::chrono::milliseconds patience;  // default: 10 s, more under a sanitizer
 
+  // In this process, after each kill, when nobody is stopped. May be empty.
+  std::function<void()> after_kill;
+
   // In this process, when Stopping() has become true: wakes workers that sleep
   // for something that will not come any more. May be empty.
   std::function<void()> on_stop;

@@ -25,9 +25,14 @@
 #include "shared/internal/wait.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
+#include "sync/array.h"
+#include "sync/condition.h"
+#include "sync/event.h"
 #include "sync/lock.h"
 #include "sync/lock_guard.h"
 #include "sync/rlock.h"
+#include "sync/semaphore.h"
+#include "sync/value.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/gate.h"
@@ -186,6 +191,63 @@ TEST_F(NoSystemCallsTest, LocksThatNobodyHoldsNeedNone) {
     const LockGuard again(same);
   }));
   EXPECT_TRUE(NeedsNone([&] { static_cast<void>(lock_.Locked()); }));
+}
+
+TEST_F(NoSystemCallsTest, EventsThatNobodyWaitsForNeedNone) {
+  const Event event;
+  EXPECT_TRUE(NeedsNone([&] {
+    event.Set();
+    event.Wait();
+    if (!event.IsSet() || !event.Wait(absl::Seconds(1))) abort();
+    event.Clear();
+    if (event.IsSet() || event.Wait(absl::ZeroDuration())) abort();
+  }));
+}
+
+TEST_F(NoSystemCallsTest, ConditionsOnWhichNobodyWaitsNeedNone) {
+  const Condition own;
+  const Condition over(lock_);
+  for (const Condition* condition : {&own, &over}) {
+    EXPECT_TRUE(NeedsNone([condition] {
+      condition->Acquire();
+      condition->Notify();
+      condition->Notify(2);
+      condition->NotifyAll();
+      condition->WaitFor([] { return true; });
+      condition->Release();
+      if (!condition->TryAcquire()) abort();
+      condition->Release();
+    }));
+  }
+}
+
+TEST_F(NoSystemCallsTest, SemaphoresWithPermitsLeftNeedNone) {
+  const auto use = [this](const auto& semaphore) {
+    return NeedsNone([&] {
+      semaphore.Acquire();
+      if (!semaphore.Acquire(absl::Seconds(1)) || semaphore.TryAcquire()) abort();
+      static_cast<void>(semaphore.Release());
+      static_cast<void>(semaphore.Release());
+      const Permit permit = semaphore.AcquirePermit();
+      const std::optional<Permit> second = semaphore.TryAcquirePermit();
+      if (!second.has_value() || semaphore.GetValue() != 0) abort();
+    });
+  };
+  EXPECT_TRUE(use(Semaphore(2)));
+  EXPECT_TRUE(use(BoundedSemaphore(2)));
+}
+
+TEST_F(NoSystemCallsTest, ValuesAndArraysThatNobodyHoldsNeedNone) {
+  const Value<int> value;
+  const Array<int> array(2);
+  EXPECT_TRUE(NeedsNone([&] {
+    value.Update([](int& n) { ++n; });
+    value.Set(value.Get() + 1);
+  }));
+  EXPECT_TRUE(NeedsNone([&] {
+    const LockGuard guard(array);
+    for (int& element : array) ++element;
+  }));
 }
 
 TEST_F(NoSystemCallsTest, HandlesNeedNone) {
