@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
-#include "shared/domain.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
@@ -38,7 +37,7 @@ struct Signal {
 
 // Of those who wait the living.
 uint64_t ConditionState::CountAnew(uint64_t waiting) {
-  return std::min<uint64_t>(waiting, Domain::Current()->lanes().CountOn(word()));
+  return std::min<uint64_t>(waiting, CountSleepersOn(word()));
 }
 
 int ConditionState::Notify(int count) {
