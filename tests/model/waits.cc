@@ -105,7 +105,7 @@ Report ExploreDeaths(Options options, const std::function<void(Model&)>& build) 
   const int preemptions = options.preemptions + (mp::testing::Stress() ? 1 : 0);
   Report report;
   for (options.kills = 0; options.kills <= 2 && report.Clean(); ++options.kills) {
-    options.preemptions = options.kills == 0 ? -1 : preemptions + 1 - options.kills;
+    options.preemptions = preemptions + 1 - options.kills;
     report = Explore(options, build);
   }
   return report;

@@ -77,8 +77,9 @@ class Waits {
   std::array<uint64_t, kMostActors> buried_ = {};
 };
 
-// Explores without a death, in every order; with one, and no more than options.preemptions; and
-// with two, and one preemption less. The long version has one more. Returns the first failure.
+// Explores with no more than options.preemptions and one death; with one preemption more, and none;
+// and with one less, and two. The long version has one more of them in each. Returns the first
+// failure.
 Report ExploreDeaths(Options options, const std::function<void(Model&)>& build);
 
 }  // namespace mp::model
