@@ -101,6 +101,8 @@ bool ConditionState::Waiter::Nap(const timespec* deadline) const {
   const WaitResult result =
       internal::Wait(state_.word(), static_cast<uint32_t>(seen),
                      {.deadline = is_last ? deadline : &nap_end, .spin = false});
+  // The wake was of one that is counted, and may sleep behind this one.
+  if (result == WaitResult::kWoken) FutexWake(state_.word(), 1);
   return result != WaitResult::kTimedOut || !is_last;
 }
 

@@ -59,6 +59,11 @@ class Scene {
       Wait(nullptr);
     });
   }
+  // One that is not counted, and goes at any time.
+  void WaiterWithoutLane(std::string_view name) {
+    model_.Actor(name, [this] { Wait(nullptr); });
+    ++waiters_;
+  }
   // Once they wait.
   void Notifier(std::string_view name, int count) {
     const ActorId notifier = model_.Actor(name, [this, count] {
@@ -245,6 +250,18 @@ TEST(ConditionModelTest, TwoNotifiesAreForTwo) {
         scene.Deputy([] {});
         scene.BuryWhoIsKilled();
       });
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// A wake that it gets may be another's.
+TEST(ConditionModelTest, WhoHasNoLanePassesOn) {
+  const Report report = Explore({.name = "condition: without a lane"}, [](Model& model) {
+    auto& scene = model.Make<Scene>(model);
+    scene.WaiterWithoutLane("without a lane");
+    scene.Waiter("waiter");
+    scene.Notifier("notifier", 1);
+    scene.Deputy([] {});
+  });
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
