@@ -22,17 +22,14 @@
 #ifndef MP_SYNC_EVENT_H_
 #define MP_SYNC_EVENT_H_
 
-#include <time.h>
-
 #include <cstdint>
 #include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "shared/internal/atomic.h"
 #include "shared/internal/handle.h"
-#include "shared/internal/object_header.h"
+#include "sync/internal/event_state.h"
 
 namespace mp {
 
@@ -48,43 +45,25 @@ class Event {
   // kResourceExhausted: no memory; see Domain::Get() for more.
   static absl::StatusOr<Event> Create(const EventOptions& options = {});
 
-  bool IsSet() const { return (state_->word.load(std::memory_order_acquire) & State::kSet) != 0; }
-  void Set() const;
-  void Clear() const {
-    // Before: it is set, or was not.
-    // After:  it is not; who waited for it before sees that it was.
-    // Test:   EventCrashTest.NobodyMissesAPulse
-    state_->word.fetch_and(~State::kSet, std::memory_order_acq_rel);
-  }
+  bool IsSet() const { return State::IsSet(state_->Look()); }
+  void Set() const { state_->Set(); }
+  void Clear() const { state_->Clear(); }
 
   // Until it is set, or was since the call began.
   void Wait() const {
-    if (!IsSet()) WaitUntil(nullptr);
+    const uint64_t seen = state_->Look();
+    if (!State::IsSet(seen)) static_cast<void>(state_->WaitSince(seen, nullptr));
   }
   // False: it was not, in time. Zero or less looks once.
   [[nodiscard]] bool Wait(absl::Duration timeout) const;
 
  private:
-  // Layout
-  //   word   all   whether it is set (bit 0); whether there may be sleepers (1); how often it
-  //                was set (2-). Each change commits; its low half is slept on
-  //
-  //   Repair after a death: none. Whom a setter did not come to wake is woken by its burial.
-  struct State : internal::ObjectHeader {
-    static constexpr uint64_t kSet = 1;
-    static constexpr uint64_t kSleepers = 2;
-    static constexpr int kCountShift = 2;
-
-    internal::Word word;
-
-    void FreeBlocks() {}
-  };
+  using State = internal::EventState;
 
   explicit Event(internal::Handle<State> state) : state_(std::move(state)) {}
 
   static absl::StatusOr<State*> Make(const EventOptions& options);
   static State* MakeOrDie(const EventOptions& options);
-  bool WaitUntil(const timespec* deadline) const;
 
   internal::Handle<State> state_;
 };

@@ -16,6 +16,8 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
 
 uint32_t Deaths() { return Domain::Current()->lanes().deaths().load(std::memory_order_acquire); }
 
+uint64_t CountSleepersOn(const FutexWord& word) { return Domain::Current()->lanes().CountOn(word); }
+
 Lane* LaneForNotes() {
   Domain* domain = Domain::Current();
   if (domain == nullptr || !Domain::HasSlot()) return nullptr;

@@ -67,6 +67,9 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
 // Counts burials; a word to hand to Wait().
 uint32_t Deaths();
 
+// How many threads note that they sleep on the word.
+uint64_t CountSleepersOn(const FutexWord& word);
+
 // The calling thread's, for notes; nullptr: there is none, and who sleeps looks up by itself.
 Lane* LaneForNotes();
 

@@ -14,7 +14,7 @@
 
 #include <cstddef>
 
-#include "sync/internal/robust_lock.h"
+#include "sync/internal/lock_state.h"
 
 namespace mp::internal {
 

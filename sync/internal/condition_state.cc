@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
-#include "shared/domain.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
@@ -38,7 +37,7 @@ struct Signal {
 
 // Of those who wait the living.
 uint64_t ConditionState::CountAnew(uint64_t waiting) {
-  return std::min<uint64_t>(waiting, Domain::Current()->lanes().CountOn(word()));
+  return std::min<uint64_t>(waiting, CountSleepersOn(word()));
 }
 
 int ConditionState::Notify(int count) {
@@ -102,6 +101,8 @@ bool ConditionState::Waiter::Nap(const timespec* deadline) const {
   const WaitResult result =
       internal::Wait(state_.word(), static_cast<uint32_t>(seen),
                      {.deadline = is_last ? deadline : &nap_end, .spin = false});
+  // The wake was of one that is counted, and may sleep behind this one.
+  if (result == WaitResult::kWoken) FutexWake(state_.word(), 1);
   return result != WaitResult::kTimedOut || !is_last;
 }
 

@@ -24,7 +24,7 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/lane.h"
-#include "sync/internal/robust_lock.h"
+#include "sync/internal/lock_state.h"
 
 namespace mp::internal {
 

@@ -12,10 +12,7 @@
 #include "shared/domain.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
-#include "shared/internal/lane.h"
 #include "shared/internal/object.h"
-#include "shared/internal/spinning.h"
-#include "shared/internal/wait.h"
 #include "sync/internal/take_hold.h"
 
 namespace mp::internal {
@@ -48,33 +45,8 @@ absl::StatusOr<Counter> Counter::Create(ObjectType type, int value, std::string_
 Counter::Counter(ObjectType type, int value, std::string_view name)
     : state_(MakeOrDie(type, value, name)) {}
 
-template <typename TryTake>
-bool Counter::WaitToTake(const timespec* deadline, const TryTake& try_take) const {
-  CounterState& state = *state_;
-  if (SpinUntil([&] { return state.value() != 0 && try_take(false); })) return true;
-  // Until the permit is its own and the others are seen to, a wake that it gets is passed on
-  // when it dies.
-  const SleepsOn note(LaneForNotes(), state.word());
-  for (bool slept = false;; slept = true) {
-    if (try_take(slept)) return true;
-    uint64_t seen = state.permits().load(std::memory_order_acquire);
-    if ((seen & PermitsHeader::kValue) != 0) continue;
-    if ((seen & PermitsHeader::kSleepers) == 0) {
-      if (!state.permits().compare_exchange_strong(seen, seen | PermitsHeader::kSleepers,
-                                                   std::memory_order_acq_rel)) {
-        continue;
-      }
-      seen |= PermitsHeader::kSleepers;
-    }
-    if (internal::Wait(state.word(), static_cast<uint32_t>(seen),
-                       {.deadline = deadline, .spin = false}) == WaitResult::kTimedOut) {
-      return try_take(true);
-    }
-  }
-}
-
 bool Counter::AcquireUntil(const timespec* deadline) const {
-  return WaitToTake(deadline, [this](bool slept) { return state_->TryAcquire(slept); });
+  return state_->WaitToTake(deadline, [this](bool slept) { return state_->TryAcquire(slept); });
 }
 
 bool Counter::Acquire(absl::Duration timeout) const {
@@ -93,7 +65,7 @@ Hold* Counter::AcquirePermit(absl::Duration timeout) const {
   Hold* const hold = TakeHold(*state_, "permit");
   auto try_take = [&](bool slept) { return state_->TryAcquire(holds, *hold, slept); };
   if (try_take(false) ||
-      (timeout > absl::ZeroDuration() && WaitToTake(Deadline(timeout).get(), try_take))) {
+      (timeout > absl::ZeroDuration() && state_->WaitToTake(Deadline(timeout).get(), try_take))) {
     return hold;
   }
   holds.Return(hold);

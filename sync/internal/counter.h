@@ -1,5 +1,5 @@
 // Counter: what Semaphore and BoundedSemaphore have in common: a count of permits in a cell
-// (shared/internal/permits.h), and the waiting for one.
+// (counter_state.h), and the ways to have one of them.
 
 #ifndef MP_SYNC_INTERNAL_COUNTER_H_
 #define MP_SYNC_INTERNAL_COUNTER_H_
@@ -16,13 +16,9 @@
 #include "shared/internal/holds.h"
 #include "shared/internal/object_type.h"
 #include "shared/internal/permits.h"
+#include "sync/internal/counter_state.h"
 
 namespace mp::internal {
-
-// Layout: as of a count.
-struct CounterState : PermitsHeader {
-  void FreeBlocks() {}
-};
 
 // The contracts are those of sync/semaphore.h.
 class Counter {
@@ -53,9 +49,6 @@ class Counter {
   static absl::StatusOr<CounterState*> Make(ObjectType type, int value, std::string_view name);
   static CounterState* MakeOrDie(ObjectType type, int value, std::string_view name);
   bool AcquireUntil(const timespec* deadline) const;
-  // `try_take(slept)` until it is true. False: not by `deadline`.
-  template <typename TryTake>
-  bool WaitToTake(const timespec* deadline, const TryTake& try_take) const;
 
   Handle<CounterState> state_;
 };

@@ -1,17 +1,6 @@
 // RobustLock: what Lock and RLock have in common: a robust mutex in a cell, with the
 // word that tells later holders of a death until somebody has repaired the data. What carries
 // its own lock, as a Condition or a Value does, has a LockState as its base.
-//
-// Layout: LockHeader (its mutex is recursive for an RLock), then
-//   field   written by   meaning
-//   notes   the holder   bit 0: from a holder's death until MarkConsistent()
-//                        bits 1-: whom the holder has to wake once it has released the lock: how
-//                        many (bits 1-16, all of them set: all), on which word (17-63, its
-//                        address); 0: nobody
-//
-//   Repair after a death: who gets EOWNERDEAD sets bit 0, then makes the mutex consistent. Dying
-//   in between gives EOWNERDEAD to the next one. Whom the dead one had to wake is woken by its
-//   burial, and once more by the next one's release.
 
 #ifndef MP_SYNC_INTERNAL_ROBUST_LOCK_H_
 #define MP_SYNC_INTERNAL_ROBUST_LOCK_H_
@@ -30,36 +19,15 @@
 #include "shared/internal/handle.h"
 #include "shared/internal/held_locks.h"
 #include "shared/internal/lane.h"
-#include "shared/internal/lock_header.h"
 #include "shared/internal/object.h"
 #include "shared/internal/object_type.h"
 #include "shared/internal/robust_mutex.h"
 #include "shared/internal/spinning.h"
 #include "shared/internal/thread_id.h"
 #include "shared/internal/wait.h"
+#include "sync/internal/lock_state.h"
 
 namespace mp::internal {
-
-struct LockState : LockHeader {
-  static constexpr uint64_t kOwnerDied = 1;
-  static constexpr int kCountShift = 1;
-  static constexpr int kWordShift = 17;
-  static constexpr uint64_t kMostCount = 0xffff;
-
-  Word notes;
-
-  void Init(bool recursive) {
-    mutex.Init(recursive);
-    notes.store(0, std::memory_order_relaxed);
-  }
-  // The end of whatever it is the base of: the last handle may be one to the lock alone.
-  void FreeBlocks() {
-    if (type() == ObjectType::kArray) FreeElements();
-  }
-
- private:
-  void FreeElements();
-};
 
 // The contracts are those of sync/lock.h and sync/rlock.h.
 class RobustLock {

@@ -19,20 +19,8 @@
 #include "shared/internal/object_type.h"
 #include "shared/internal/process_table.h"
 #include "tests/model/explore.h"
+#include "tests/model/hold_test_peer.h"
 #include "tests/support/settings.h"
-
-namespace mp::internal {
-
-struct HoldTableTestPeer {
-  using Chunk = HoldTable::Chunk;
-
-  // All chunks have memory.
-  static void CommitAll(HoldTable& table) { table.committed_.store(table.count_); }
-  static Word& Owner(HoldTable& table, size_t chunk) { return table.chunks_[chunk].owner; }
-  static Hold& FirstOf(HoldTable& table, size_t chunk) { return table.chunks_[chunk].records[0]; }
-};
-
-}  // namespace mp::internal
 
 namespace mp::model {
 namespace {

@@ -29,6 +29,7 @@
 #include "shared/internal/waiter.h"
 #include "shared/owner.h"
 #include "tests/model/explore.h"
+#include "tests/model/lane_test_peer.h"
 #include "tests/model/sleepers.h"
 #include "tests/model/step.h"
 #include "tests/support/settings.h"
@@ -38,14 +39,6 @@ namespace mp::internal {
 struct ProcessTableTestPeer {
   // All slots have memory, and there are few: every look at the table is short.
   static void CommitAll(ProcessTable& table) { table.committed_.store(table.slot_count_); }
-};
-
-struct LaneTestPeer {
-  static void CommitAll(LaneTable& table) {
-    for (uint64_t i = 0; i < table.count_; ++i) table.lanes_[i].alive.Init(false);
-    table.committed_.store(table.count_);
-  }
-  static Lane*& ThisThread() { return LaneTable::this_thread_; }
 };
 
 }  // namespace mp::internal

@@ -17,22 +17,8 @@
 #include "shared/internal/permits.h"
 #include "shared/internal/process_table.h"
 #include "tests/model/explore.h"
+#include "tests/model/hold_test_peer.h"
 #include "tests/support/settings.h"
-
-namespace mp::internal {
-
-struct HoldTableTestPeer {
-  using Chunk = HoldTable::Chunk;
-
-  // All chunks have memory.
-  static void CommitAll(HoldTable& table) { table.committed_.store(table.count_); }
-  static Word& Owner(HoldTable& table, size_t chunk) { return table.chunks_[chunk].owner; }
-  static Hold& FirstOf(HoldTable& table, size_t chunk) { return table.chunks_[chunk].records[0]; }
-  // As by that many acquisitions and releases of something else; not while it is about to.
-  static void Turn(Hold& record, uint64_t by) { record.state.fetch_add(by << Hold::kTurnShift); }
-};
-
-}  // namespace mp::internal
 
 namespace mp::model {
 namespace {

@@ -12,6 +12,7 @@
 #include "shared/internal/domain_file.h"
 #include "shared/internal/fatal.h"
 #include "shared/internal/proof_of_death.h"
+#include "shared/internal/spinning.h"
 #include "tests/model/explore.h"
 #include "tests/model/step.h"
 
@@ -43,6 +44,13 @@ pid_t __wrap_gettid() {  // NOLINT
 namespace mp::internal {
 
 void Fatal(std::string_view message) { model::Fail("ends the process: " + std::string(message)); }
+
+// Whoever spins only looks more often than who goes to sleep at once.
+Spinning::Looks Spinning::Begin() { return {}; }
+void Spinning::End(Paid) {}
+void Spinning::Slept(bool) {}
+void Spinning::Pause() {}
+void Spinning::Yield() {}
 
 // Every actor maps the domain as long as it runs.
 bool IsDead(pid_t pid, uint64_t, const DomainHeader&, Evidence) {

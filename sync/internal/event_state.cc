@@ -1,0 +1,49 @@
+#include "sync/internal/event_state.h"
+
+#include <time.h>
+
+#include <cstdint>
+
+#include "shared/internal/futex.h"
+#include "shared/internal/spinning.h"
+#include "shared/internal/wait.h"
+
+namespace mp::internal {
+
+void EventState::Set() {
+  uint64_t seen = word.load(std::memory_order_relaxed);
+  uint64_t set;
+  do {
+    if (IsSet(seen)) return;
+    set = ((seen >> kCountShift) + 1) << kCountShift | kSet;
+    // Before: it is not set.
+    // After:  it is; the burial of who dies before the next line wakes all whose word has changed.
+    // Test:   EventCrashTest.WhoWaitsIsWokenWhoeverDies
+  } while (
+      !word.compare_exchange_weak(seen, set, std::memory_order_acq_rel, std::memory_order_relaxed));
+  if ((seen & kSleepers) == 0) return;
+  FutexWake(LowHalf(word), kWakeAll);
+}
+
+bool EventState::WaitSince(uint64_t seen, const timespec* deadline) {
+  const uint64_t count = seen >> kCountShift;
+  auto was_set = [&] {
+    seen = Look();
+    return IsSet(seen) || seen >> kCountShift != count;
+  };
+  if (SpinUntil(was_set)) return true;
+  for (;;) {
+    if (was_set()) return true;
+    if ((seen & kSleepers) == 0) {
+      if (!word.compare_exchange_strong(seen, seen | kSleepers, std::memory_order_acq_rel)) {
+        continue;
+      }
+      seen |= kSleepers;
+    }
+    const WaitResult result = internal::Wait(LowHalf(word), static_cast<uint32_t>(seen),
+                                             {.deadline = deadline, .spin = false});
+    if (result == WaitResult::kTimedOut) return was_set();
+  }
+}
+
+}  // namespace mp::internal
