@@ -125,7 +125,7 @@ TEST(EventModelTest, NobodyMissesAPulse) {
 // One may set it and be killed, and the other find it set, or clear it, before somebody is woken.
 TEST(EventModelTest, TwoPulsesAreNotLessThanOne) {
   const Report report =
-      ExploreDeaths({.name = "event: two pulses", .preemptions = 2}, [](Model& model) {
+      ExploreDeaths({.name = "event: two pulses", .preemptions = 1}, [](Model& model) {
         auto& scene = model.Make<Scene>(model);
         for (const char* name : {"one", "two"}) scene.Waiter(name);
         const ActorId pulser = scene.Pulser("pulser");
@@ -137,7 +137,7 @@ TEST(EventModelTest, TwoPulsesAreNotLessThanOne) {
 
 // Who comes when it was cleared waits for the next time.
 TEST(EventModelTest, AClearLosesNoSleeper) {
-  const Report report = ExploreDeaths({.name = "event: clear", .preemptions = 2}, [](Model& model) {
+  const Report report = ExploreDeaths({.name = "event: clear", .preemptions = 1}, [](Model& model) {
     auto& scene = model.Make<Scene>(model);
     for (const char* name : {"one", "two"}) scene.Waiter(name);
     const ActorId setter = scene.Setter("setter");
