@@ -10,11 +10,15 @@
 #include "shared/internal/fatal.h"
 #include "shared/internal/holds.h"
 #include "shared/internal/object_header.h"
+#include "shared/internal/wait.h"
 
 namespace mp::internal {
 
 // Ends the process where there is none; `what` would be one more of `object`.
 inline Hold* TakeHold(const ObjectHeader& object, std::string_view what) {
+  // Of a thread that has a lane death, or execve(), is told at once; of one that has never slept
+  // nobody would learn before he looks, once a second.
+  if (!HoldTable::HasCached()) LaneForNotes();
   Domain& domain = *Domain::Current();
   Hold* const hold = domain.holds().Take(domain.ThisProcess().identity());
   if (hold == nullptr) {
