@@ -10,6 +10,8 @@
 #include "shared/internal/fatal.h"
 #include "shared/internal/holds.h"
 #include "shared/internal/object_header.h"
+#include "shared/internal/process_table.h"
+#include "shared/internal/proof_of_death.h"
 #include "shared/internal/wait.h"
 
 namespace mp::internal {
@@ -17,10 +19,15 @@ namespace mp::internal {
 // Ends the process where there is none; `what` would be one more of `object`.
 inline Hold* TakeHold(const ObjectHeader& object, std::string_view what) {
   // Of a thread that has a lane death, or execve(), is told at once; of one that has never slept
-  // nobody would learn before he looks, once a second.
+  // nobody would learn before the next look at all processes, once a second.
   if (!HoldTable::HasCached()) LaneForNotes();
   Domain& domain = *Domain::Current();
-  Hold* const hold = domain.holds().Take(domain.ThisProcess().identity());
+  const ProcessId self = domain.ThisProcess().identity();
+  Hold* hold = domain.holds().Take(self);
+  // What the dead have is free when they are buried.
+  if (hold == nullptr && domain.BuryTheDead(Evidence::kThorough) > 0) {
+    hold = domain.holds().Take(self);
+  }
   if (hold == nullptr) {
     Fatal(absl::StrCat(object.Describe(),
                        ": there is no memory, or no room in the domain, for one more ", what));
