@@ -56,6 +56,8 @@ bool Once::AnnounceSleeper() const {
 }
 
 void Once::End(bool done) const {
+  // A child that was forked within the call has a copy of it, and ends nothing.
+  if (!lock_.HeldByThisThread()) return;
   // Before: it has not been run; who gets the lock of a dead holder runs it.
   // After:  it has; the burial of who dies before it has released the lock wakes all who wait.
   // Test:   OnceCrashTest.ItIsRunOnceOrAgain
