@@ -26,6 +26,7 @@
 #include "shared/internal/object_header.h"
 #include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
+#include "sync/internal/take_hold.h"
 
 namespace mp {
 namespace {
@@ -140,8 +141,7 @@ absl::StatusOr<int> Barrier::Wait(absl::Duration timeout) const {
 }
 
 absl::StatusOr<int> Barrier::WaitUntil(const timespec* deadline) const {
-  Domain& domain = *Domain::Current();
-  Hold* const hold = domain.holds().Take(domain.ThisProcess().identity());
+  Hold* const hold = internal::TryTakeHold();
   if (hold == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat(
         state_->Describe(), ": there is no memory, or no room in the domain, for one more place"));
@@ -149,7 +149,7 @@ absl::StatusOr<int> Barrier::WaitUntil(const timespec* deadline) const {
   Place place = {*hold};
   absl::StatusOr<int> index = WaitIn(place, deadline);
   hold->End(/*held=*/false);
-  domain.holds().Return(hold);
+  Domain::Current()->holds().Return(hold);
   return index;
 }
 

@@ -66,7 +66,7 @@ bool Latch::CountDownJoined() const {
   internal::HoldTable& holds = domain.holds();
   internal::Hold* joined = nullptr;
   holds.VisitOf(domain.ThisProcess().identity(), *state_, [&](internal::Hold& hold) {
-    if (State::TryClaim(hold)) joined = &hold;
+    if (state_->TryClaim(hold)) joined = &hold;
     return joined != nullptr;
   });
   if (joined == nullptr) return false;

@@ -56,11 +56,15 @@ bool Once::AnnounceSleeper() const {
 }
 
 void Once::End(bool done) const {
-  if (!done) return lock_.Release();
+  // A child that was forked within the call has a copy of it, and ends nothing.
+  if (!lock_.HeldByThisThread()) return;
   // Before: it has not been run; who gets the lock of a dead holder runs it.
   // After:  it has; the burial of who dies before it has released the lock wakes all who wait.
   // Test:   OnceCrashTest.ItIsRunOnceOrAgain
-  if (state_->done.exchange(State::kDone, std::memory_order_acq_rel) == State::kSleepers) {
+  const uint64_t before = done ? state_->done.exchange(State::kDone, std::memory_order_acq_rel)
+                               : state_->done.load(std::memory_order_acquire);
+  // Where it has thrown, too: who is woken alone, and throws, would not know that others sleep.
+  if (before == State::kSleepers) {
     lock_.ReleaseToAll();
   } else {
     lock_.Release();

@@ -24,6 +24,8 @@ namespace {
 using internal::Hold;
 using internal::ObjectHeader;
 
+constexpr char kDoesNotRead[] = "which does not read it";
+
 // What the calling thread reads: its holds, the newest first. The note of each has the next one
 // (bits 0-47, its address), and how often more than once it reads (48-63).
 class Reading {
@@ -131,7 +133,7 @@ bool RWLock::TryAcquire() const {
 
 bool RWLock::AcquireBefore(const timespec* deadline) const {
   if (IsReading()) {
-    lock_.Misuse(*state_, "acquired to write while it reads", "give back what it reads first");
+    lock_.Misuse(*state_, "acquired to write", "give back what it reads first", "which reads it");
   }
   if (!lock_.AcquireBefore(deadline)) return false;
   // Before: readers come and go; the lock keeps other writers away.
@@ -246,8 +248,7 @@ bool RWLock::TryBeginReading() const {
 void RWLock::ReleaseShared() const {
   Hold* const hold = Reading::Find(*state_);
   if (hold == nullptr) {
-    lock_.Misuse(*state_, "released by who does not read it",
-                 "to end what it writes use Release()");
+    lock_.Misuse(*state_, "released", "to end what it writes use Release()", kDoesNotRead);
   }
   if (Reading::LessOften(*hold)) return;
   Reading::Remove(*hold);
@@ -279,7 +280,9 @@ bool RWLock::TryReadAgain() const {
 }
 
 void RWLock::AssertReaderHeld() const {
-  if (!IsReading()) lock_.Misuse(*state_, "asserted to be read", "acquire it first");
+  if (!IsReading()) {
+    lock_.Misuse(*state_, "asserted to be read", "acquire it first", kDoesNotRead);
+  }
 }
 
 }  // namespace mp

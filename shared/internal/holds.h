@@ -109,7 +109,7 @@ struct Hold {
     object.store(reinterpret_cast<uint64_t>(&held), std::memory_order_relaxed);
     // Before: it holds nothing.
     // After:  it holds the object, until its process's burial at the latest.
-    // Test:   RwLockCrashTest.AReaderMayDie
+    // Test:   RWLockCrashTest.AReaderMayDie
     state.exchange(turn | kTaken | kHeld, std::memory_order_seq_cst);
   }
   void Withdraw() {
@@ -153,6 +153,8 @@ class HoldTable {
   // One for the calling thread; `self` is its process. nullptr: all are taken, or there is no
   // memory for more.
   Hold* Take(ProcessId self) { return cached_ != 0 ? cache_[--cached_] : TakeFromChunks(self); }
+  // Whether the next one is at hand.
+  static bool HasCached() { return cached_ != 0; }
   // By any thread of the process: one that holds nothing.
   void Return(Hold* hold) {
     if (cached_ >= room_) return Untake(*hold);

@@ -46,10 +46,12 @@ struct LatchHeader : CountedHeader {
     hold.End(/*held=*/true);
   }
   // Of several threads of its process one gets it, to count it down.
-  static bool TryClaim(Hold& hold) {
+  bool TryClaim(Hold& hold) const {
+    // Since it was found another may have counted it down, and have joined another latch with it:
+    // the object is asked for here, where it is that of the state which is marked.
     const uint64_t state = hold.state.load(std::memory_order_acquire);
     return (state & (Hold::kStep | Hold::kHeld | Hold::kMark)) == Hold::kHeld &&
-           hold.TryMark(state, Hold::kMark);
+           hold.Holds(*this) && hold.TryMark(state, Hold::kMark);
   }
   // One, with its hold.
   void CountDown(HoldTable& holds, Hold& hold) {

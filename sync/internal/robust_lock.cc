@@ -213,15 +213,16 @@ void RobustLock::ReleasedByStranger() const {
   Misuse("released", "to release what another thread or process acquired use Semaphore(1)");
 }
 
-void RobustLock::Misuse(const ObjectHeader& object, std::string_view what,
-                        std::string_view instead) const {
+void RobustLock::Misuse(const ObjectHeader& object, std::string_view what, std::string_view instead,
+                        std::string_view since) const {
   const pid_t holder = state_->mutex.HolderTid();
-  Fatal(absl::StrCat(
-      object.Describe(), ": ", what, " by ", DescribeThread(ThreadId::OfThisThread()), ", but ",
-      holder == 0                          ? "nobody holds it"
-      : holder == ThreadId::OfThisThread() ? "it is the holder already"
-                                           : absl::StrCat(DescribeThread(holder), " holds it"),
-      "; ", instead));
+  const pid_t self = ThreadId::OfThisThread();
+  Fatal(absl::StrCat(object.Describe(), ": ", what, " by ", DescribeThread(self), ", ",
+                     !since.empty()   ? since
+                     : holder == 0    ? "but nobody holds it"
+                     : holder == self ? "but it is the holder already"
+                                      : absl::StrCat("but ", DescribeThread(holder), " holds it"),
+                     "; ", instead));
 }
 
 }  // namespace mp::internal

@@ -103,9 +103,9 @@ class RobustLock {
   }
   void MarkConsistent() const;
   // Ends the process: `what` was done to `object` by who may not, since it does not hold the lock,
-  // or does.
+  // or does; or for what stands in `since`.
   [[noreturn]] void Misuse(const ObjectHeader& object, std::string_view what,
-                           std::string_view instead) const;
+                           std::string_view instead, std::string_view since = {}) const;
 
   template <typename Rep, typename Period>
   bool AcquireFor(const std::chrono::duration<Rep, Period>& timeout) const {

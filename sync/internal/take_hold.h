@@ -1,4 +1,5 @@
-// TakeHold: a free hold (shared/internal/holds.h), for an operation that cannot go on without.
+// TakeHold: a free hold (shared/internal/holds.h), for an operation that cannot go on without; and
+// TryTakeHold, for one that can.
 
 #ifndef MP_SYNC_INTERNAL_TAKE_HOLD_H_
 #define MP_SYNC_INTERNAL_TAKE_HOLD_H_
@@ -10,13 +11,28 @@
 #include "shared/internal/fatal.h"
 #include "shared/internal/holds.h"
 #include "shared/internal/object_header.h"
+#include "shared/internal/process_table.h"
+#include "shared/internal/proof_of_death.h"
+#include "shared/internal/wait.h"
 
 namespace mp::internal {
 
+// nullptr: there is no memory, or no room in the domain.
+inline Hold* TryTakeHold() {
+  // Of a thread that has a lane death, or execve(), is told at once; of one that has never slept
+  // nobody would learn before the next look at all processes, once a second.
+  if (!HoldTable::HasCached()) LaneForNotes();
+  Domain& domain = *Domain::Current();
+  const ProcessId self = domain.ThisProcess().identity();
+  Hold* const hold = domain.holds().Take(self);
+  // What the dead have is free when they are buried.
+  if (hold != nullptr || domain.BuryTheDead(Evidence::kThorough) == 0) return hold;
+  return domain.holds().Take(self);
+}
+
 // Ends the process where there is none; `what` would be one more of `object`.
 inline Hold* TakeHold(const ObjectHeader& object, std::string_view what) {
-  Domain& domain = *Domain::Current();
-  Hold* const hold = domain.holds().Take(domain.ThisProcess().identity());
+  Hold* const hold = TryTakeHold();
   if (hold == nullptr) {
     Fatal(absl::StrCat(object.Describe(),
                        ": there is no memory, or no room in the domain, for one more ", what));

@@ -1,7 +1,8 @@
 // tests/support/alarms.h
 //
-// Alarms: while it lives, SIGALRM comes again and again, with a handler that returns and
-// does not ask for what it interrupted to be restarted: system calls end with EINTR.
+// Alarms: while it lives, SIGALRM comes again and again, with a handler that returns and, unless
+// told otherwise (SA_RESTART), does not ask for what it interrupted to be restarted: system calls
+// end with EINTR.
 
 #ifndef MP_TESTS_SUPPORT_ALARMS_H_
 #define MP_TESTS_SUPPORT_ALARMS_H_
@@ -18,9 +19,10 @@ class Alarms {
 
   // `handler` may only do what is safe in a signal handler.
   explicit Alarms(
-      int microseconds = kEachMillisecond, void (*handler)(int) = [](int) {}) {
+      int microseconds = kEachMillisecond, void (*handler)(int) = [](int) {}, int flags = 0) {
     struct sigaction action = {};
     action.sa_handler = handler;
+    action.sa_flags = flags;
     sigaction(SIGALRM, &action, &saved_);
     SetInterval(microseconds);
   }

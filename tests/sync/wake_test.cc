@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -21,6 +23,11 @@
 #include "tests/support/child.h"
 #include "tests/support/futex_waitv.h"
 #include "tests/support/held_duty.h"
+
+// Each way to acquire has its own release.
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wthread-safety-analysis"
+#endif
 
 namespace mp {
 namespace {
@@ -179,50 +186,72 @@ TEST_F(WakeTest, ABarrierWhoseActionIsHanded) {
   EXPECT_EQ(second->Finish(), 0);
 }
 
-TEST_F(WakeTest, Latch) {
-  const class Latch latch(2);
-  auto first = StartSleeper([&] { latch.Wait(); });
-  auto second = StartSleeper([&] { latch.Wait(); });
-  latch.CountDown();
-  latch.Join();
-  latch.CountDown();
-  EXPECT_EQ(first->Finish(), 0);
-  EXPECT_EQ(second->Finish(), 0);
-}
-
-TEST_F(WakeTest, ReadersByAWriter) {
+TEST_F(WakeTest, RWLock) {
   const class RWLock lock;
-  std::unique_ptr<Child> first;
-  std::unique_ptr<Child> second;
+  const auto write = [&lock] { const LockGuard guard(lock); };
+  const auto read = [&lock] { const SharedLockGuard guard(lock); };
+  std::vector<std::unique_ptr<Child>> sleepers;
   {
     const LockGuard guard(lock);
-    first = StartSleeper([&] { const SharedLockGuard reader(lock); });
-    second = StartSleeper([&] { const SharedLockGuard reader(lock); });
+    for (const auto& wait : std::vector<std::function<void()>>{read, write, read, write, read}) {
+      sleepers.push_back(StartSleeper(wait));
+    }
   }
+  for (auto& sleeper : sleepers) EXPECT_EQ(sleeper->Finish(), 0);
+  sleepers.clear();
+  {
+    const SharedLockGuard guard(lock);
+    sleepers.push_back(StartSleeper(write));
+    sleepers.push_back(StartSleeper(read));
+    sleepers.push_back(StartSleeper(write));
+    sleepers.push_back(StartSleeper(read));
+  }
+  for (auto& sleeper : sleepers) EXPECT_EQ(sleeper->Finish(), 0);
+}
+
+TEST_F(WakeTest, ReadersOfAWriterThatGivesUp) {
+  const class RWLock lock;
+  const SharedLockGuard guard(lock);
+  auto writer = StartSleeper([&lock] { EXPECT_FALSE(lock.Acquire(absl::Milliseconds(500))); });
+  auto first = StartSleeper([&lock] { const SharedLockGuard inner(lock); });
+  auto second = StartSleeper([&lock] { const SharedLockGuard inner(lock); });
+  EXPECT_EQ(writer->Finish(), 0);
   EXPECT_EQ(first->Finish(), 0);
   EXPECT_EQ(second->Finish(), 0);
 }
 
-TEST_F(WakeTest, AWriterByReaders) {
-  const class RWLock lock;
-  std::unique_ptr<Child> writer;
-  {
-    const SharedLockGuard reader(lock);
-    writer = StartSleeper([&] { const LockGuard guard(lock); });
-  }
-  EXPECT_EQ(writer->Finish(), 0);
+TEST_F(WakeTest, Latch) {
+  const class Latch latch(3);
+  auto first = StartSleeper([&latch] { latch.Wait(); });
+  auto second = StartSleeper([&latch] { latch.Wait(); });
+  latch.Join();
+  latch.CountDown(2);
+  EXPECT_TRUE(SleepsBesideSentry(first->pid()));
+  latch.CountDown();
+  EXPECT_EQ(first->Finish(), 0);
+  EXPECT_EQ(second->Finish(), 0);
 }
 
 TEST_F(WakeTest, Once) {
+  // One after the other throws, of which each has slept and been woken.
   const class Once once;
-  std::unique_ptr<Child> first;
-  std::unique_ptr<Child> second;
-  once.Call([&] {
-    first = StartSleeper([&] { EXPECT_FALSE(once.Call([] {})); });
-    second = StartSleeper([&] { EXPECT_FALSE(once.Call([] {})); });
-  });
-  EXPECT_EQ(first->Finish(), 0);
-  EXPECT_EQ(second->Finish(), 0);
+  const Shared<std::atomic<int>> throws(3);
+  const auto call = [&] {
+    try {
+      once.Call([&] {
+        if (throws->fetch_sub(1) > 0) throw std::runtime_error("not now");
+      });
+    } catch (const std::runtime_error&) {
+    }
+  };
+  std::vector<std::unique_ptr<Child>> sleepers;
+  const auto start = [&] {
+    while (sleepers.size() < 6) sleepers.push_back(StartSleeper(call));
+    throw std::runtime_error("not now");
+  };
+  EXPECT_THROW(once.Call(start), std::runtime_error);
+  for (auto& sleeper : sleepers) EXPECT_EQ(sleeper->Finish(), 0);
+  EXPECT_TRUE(once.Done());
 }
 
 }  // namespace
