@@ -220,16 +220,42 @@ TEST_F(WakeTest, ReadersOfAWriterThatGivesUp) {
   EXPECT_EQ(second->Finish(), 0);
 }
 
+TEST_F(WakeTest, AWriterOfAReaderThatDied) {
+  const class RWLock lock;
+  Child reader([&](auto& step) {
+    lock.AcquireShared();
+    step("reads");
+  });
+  ASSERT_TRUE(reader.RunTo("reads"));
+  auto writer = StartSleeper([&lock] { const LockGuard guard(lock); });
+  reader.Kill();
+  testing::Settle();
+  EXPECT_EQ(writer->Finish(), 0);
+}
+
+// The last one is nobody's, or is joined by this process, or by one that dies.
 TEST_F(WakeTest, Latch) {
-  const class Latch latch(3);
-  auto first = StartSleeper([&latch] { latch.Wait(); });
-  auto second = StartSleeper([&latch] { latch.Wait(); });
-  latch.Join();
-  latch.CountDown(2);
-  EXPECT_TRUE(SleepsBesideSentry(first->pid()));
-  latch.CountDown();
-  EXPECT_EQ(first->Finish(), 0);
-  EXPECT_EQ(second->Finish(), 0);
+  for (const bool joined : {false, true}) {
+    const class Latch latch(2);
+    auto first = StartSleeper([&latch] { latch.Wait(); });
+    auto second = StartSleeper([&latch] { latch.Wait(); });
+    latch.CountDown();
+    EXPECT_TRUE(SleepsBesideSentry(first->pid()));
+    if (joined) latch.Join();
+    latch.CountDown();
+    EXPECT_EQ(first->Finish(), 0);
+    EXPECT_EQ(second->Finish(), 0);
+  }
+  const class Latch latch(1);
+  auto sleeper = StartSleeper([&latch] { latch.Wait(); });
+  Child mortal([&](auto& step) {
+    latch.Join();
+    step("joined");
+  });
+  ASSERT_TRUE(mortal.RunTo("joined"));
+  mortal.Kill();
+  testing::Settle();
+  EXPECT_EQ(sleeper->Finish(), 0);
 }
 
 TEST_F(WakeTest, Once) {
