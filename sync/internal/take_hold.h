@@ -25,8 +25,9 @@ inline Hold* TryTakeHold() {
   Domain& domain = *Domain::Current();
   const ProcessId self = domain.ThisProcess().identity();
   Hold* const hold = domain.holds().Take(self);
-  // What the dead have is free when they are buried.
-  if (hold != nullptr || domain.BuryTheDead(Evidence::kThorough) == 0) return hold;
+  if (hold != nullptr) return hold;
+  // What the dead have is free when they are buried, by whomever, and be it not to the end.
+  domain.BuryTheDead(Evidence::kThorough);
   return domain.holds().Take(self);
 }
 

@@ -3,23 +3,27 @@
 
 #include <gtest/gtest.h>
 #include <sys/types.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
 #include <type_traits>
 #include <vector>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
+#include "sync/barrier.h"
 #include "sync/condition.h"
 #include "sync/event.h"
+#include "sync/latch.h"
 #include "sync/lock_guard.h"
+#include "sync/once.h"
+#include "sync/rwlock.h"
 #include "sync/semaphore.h"
 #include "tests/support/child.h"
 #include "tests/support/futex_waitv.h"
+#include "tests/support/gate.h"
 #include "tests/support/held_duty.h"
 #include "tests/support/inherited.h"
 #include "tests/support/look.h"
@@ -29,6 +33,7 @@ namespace mp {
 namespace {
 
 using testing::Child;
+using testing::Gate;
 using testing::HasFutexWaitv;
 using testing::HeldDuty;
 using testing::Inherited;
@@ -36,6 +41,16 @@ using testing::kSanitized;
 using testing::SleepsBesideSentry;
 using testing::Stress;
 using testing::WaitUntilAsleepInFutex;
+
+constexpr int kThreads = 20;  // of each process
+int Processes() { return Stress() ? 50 : kSanitized ? 4 : 10; }
+int Waiters() { return Processes() * kThreads; }
+
+// Who waits. (A sanitizer has threads of its own.)
+struct Crowd {
+  std::atomic<int> size{0};
+  std::array<std::atomic<pid_t>, 50 * kThreads> tids{};
+};
 
 // How many may go, and how many have gone.
 struct Turnstile {
@@ -99,7 +114,62 @@ struct Release {
   void Wake(int count) const { semaphore.Release(count); }
 };
 
-using Ways = ::testing::Types<Set, Pulse, NotifyAll, Notify, Release>;
+struct CountDown {
+  static constexpr int kPortions = 1;
+  const Latch latch{1};
+
+  void Wait(Turnstile& turnstile) const {
+    latch.Wait();
+    turnstile.Go();
+  }
+  void Wake(int) const { latch.CountDown(); }
+};
+
+struct EndOfWriting {
+  static constexpr int kPortions = 1;
+  const RWLock lock;
+
+  EndOfWriting() { lock.Acquire(); }
+  void Wait(Turnstile& turnstile) const {
+    const SharedLockGuard guard(lock);
+    turnstile.Go();
+  }
+  void Wake(int) const { lock.Release(); }
+};
+
+struct LastParty {
+  static constexpr int kPortions = 1;
+  const Barrier barrier{Waiters() + 1};
+
+  void Wait(Turnstile& turnstile) const {
+    EXPECT_TRUE(barrier.Wait().ok());
+    turnstile.Go();
+  }
+  void Wake(int) const { EXPECT_TRUE(barrier.Wait().ok()); }
+};
+
+struct EndOfCall {
+  static constexpr int kPortions = 1;
+  const Once once;
+  const Inherited<Gate> begun;
+  const Inherited<Gate> ends;
+  std::thread runner;
+
+  EndOfCall() : runner([this] { once.Call([this] { Run(); }); }) { begun->Wait(); }
+  ~EndOfCall() { runner.join(); }
+  void Run() const {
+    begun->Open();
+    ends->Wait();
+  }
+  void Wait(Turnstile& turnstile) const {
+    EXPECT_FALSE(once.Call([] {}));
+    turnstile.Go();
+  }
+  void Wake(int) const { ends->Open(); }
+};
+
+using Ways = ::testing::Types<Set, Pulse, NotifyAll, Notify, Release, CountDown, EndOfWriting,
+                              LastParty, EndOfCall>;
 
 class WayNames {
  public:
@@ -110,36 +180,33 @@ class WayNames {
     if constexpr (std::is_same_v<W, NotifyAll>) return "NotifyAll";
     if constexpr (std::is_same_v<W, Notify>) return "Notify";
     if constexpr (std::is_same_v<W, Release>) return "Release";
+    if constexpr (std::is_same_v<W, CountDown>) return "CountDown";
+    if constexpr (std::is_same_v<W, EndOfWriting>) return "EndOfWriting";
+    if constexpr (std::is_same_v<W, LastParty>) return "LastParty";
+    if constexpr (std::is_same_v<W, EndOfCall>) return "EndOfCall";
   }
 };
-
-// Each thread of the process but the main one.
-void ExpectThreadsAsleep(pid_t pid) {
-  const std::string tasks = absl::StrCat("/proc/", pid, "/task");
-  for (const auto& task : std::filesystem::directory_iterator(tasks)) {
-    pid_t tid = 0;
-    ASSERT_TRUE(absl::SimpleAtoi(task.path().filename().string(), &tid));
-    if (tid == pid) continue;
-    EXPECT_TRUE(HasFutexWaitv() ? SleepsBesideSentry(tid) : WaitUntilAsleepInFutex(tid));
-  }
-}
 
 template <typename W>
 class ManyWaitersTest : public ::testing::Test {};
 TYPED_TEST_SUITE(ManyWaitersTest, Ways, WayNames);
 
 TYPED_TEST(ManyWaitersTest, AsManyAreWokenAsAreMeant) {
-  constexpr int kThreads = 20;
-  const int processes = Stress() ? 50 : kSanitized ? 4 : 10;
   const TypeParam way;
   const Inherited<Turnstile> turnstile;
+  const Inherited<Crowd> crowd;
   // None of them looks up by itself before long.
   const HeldDuty duty;
   std::vector<std::unique_ptr<Child>> children;
-  for (int i = 0; i < processes; ++i) {
+  for (int i = 0; i < Processes(); ++i) {
     children.push_back(std::make_unique<Child>([&](auto& step) {
       std::vector<std::thread> threads;
-      for (int j = 0; j < kThreads; ++j) threads.emplace_back([&] { way.Wait(*turnstile); });
+      for (int j = 0; j < kThreads; ++j) {
+        threads.emplace_back([&] {
+          crowd->tids[crowd->size.fetch_add(1)] = gettid();
+          way.Wait(*turnstile);
+        });
+      }
       step("started");
       for (std::thread& thread : threads) thread.join();
     }));
@@ -147,10 +214,14 @@ TYPED_TEST(ManyWaitersTest, AsManyAreWokenAsAreMeant) {
   for (const auto& child : children) {
     ASSERT_TRUE(child->RunTo("started"));
     child->Go();
-    ExpectThreadsAsleep(child->pid());
+  }
+  for (int i = 0; i < Waiters(); ++i) {
+    while (crowd->tids[i] == 0) std::this_thread::yield();
+    const pid_t tid = crowd->tids[i];
+    EXPECT_TRUE(HasFutexWaitv() ? SleepsBesideSentry(tid) : WaitUntilAsleepInFutex(tid));
   }
   for (int i = 0; i < TypeParam::kPortions; ++i) {
-    const int portion = processes * kThreads / TypeParam::kPortions;
+    const int portion = Waiters() / TypeParam::kPortions;
     turnstile->allowed += portion;
     way.Wake(portion);
     while (turnstile->gone < turnstile->allowed) std::this_thread::yield();

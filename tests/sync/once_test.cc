@@ -382,17 +382,19 @@ TEST(OnceOwnerDeathTest, TheEndOfTheThreadAndExecveAreDeaths) {
   });
   ASSERT_TRUE(child.RunTo("runs it"));
   child.Go();
-  // By a thread that ends by a system call, without a word.
-  pthread_t thread;
-  auto run = [](void* argument) -> void* {
-    static_cast<const Once*>(argument)->Call([&] {
-      EXPECT_TRUE(static_cast<const Once*>(argument)->owner_died());
-      syscall(SYS_exit, 0);
-    });
-    return nullptr;
-  };
-  ASSERT_EQ(pthread_create(&thread, nullptr, run, const_cast<Once*>(&once)), 0);
-  pthread_join(thread, nullptr);
+  // By a thread that ends by a system call, without a word: a sanitizer waits for that for ever.
+  if (!kSanitized) {
+    pthread_t thread;
+    auto run = [](void* argument) -> void* {
+      static_cast<const Once*>(argument)->Call([&] {
+        EXPECT_TRUE(static_cast<const Once*>(argument)->owner_died());
+        syscall(SYS_exit, 0);
+      });
+      return nullptr;
+    };
+    ASSERT_EQ(pthread_create(&thread, nullptr, run, const_cast<Once*>(&once)), 0);
+    pthread_join(thread, nullptr);
+  }
   EXPECT_TRUE(child.Running());
   EXPECT_FALSE(once.Done());
   EXPECT_TRUE(once.Call([&] { EXPECT_TRUE(once.owner_died()); }));
