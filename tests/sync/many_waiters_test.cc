@@ -153,10 +153,10 @@ struct EndOfCall {
   const Once once;
   const Inherited<Gate> begun;
   const Inherited<Gate> ends;
-  std::thread runner;
+  Child runner;
 
   EndOfCall() : runner([this] { once.Call([this] { Run(); }); }) { begun->Wait(); }
-  ~EndOfCall() { runner.join(); }
+  ~EndOfCall() { EXPECT_EQ(runner.Finish(), 0); }
   void Run() const {
     begun->Open();
     ends->Wait();
