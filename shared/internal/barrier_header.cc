@@ -22,6 +22,12 @@ BarrierHeader::Cause CauseIn(uint64_t cause) {
   return static_cast<BarrierHeader::Cause>(cause >> kCauseShift & kCauseMask);
 }
 
+// Whether the cause is that of a round before, or of none.
+bool IsOfEarlier(uint64_t cause, uint64_t round) {
+  const uint64_t later = (NumberOf(round) - (cause >> kRoundShift)) << kRoundShift;
+  return CauseIn(cause) == BarrierHeader::Cause::kNone || static_cast<int64_t>(later) > 0;
+}
+
 }  // namespace
 
 template <typename Next>
@@ -112,14 +118,15 @@ bool BarrierHeader::Hand(const HoldTable& holds, uint64_t round) {
 }
 
 bool BarrierHeader::BreakRound(uint64_t round, Break why) {
+  const uint64_t told = NumberOf(round) << kRoundShift |
+                        static_cast<uint64_t>(why.cause) << kCauseShift |
+                        (static_cast<uint64_t>(why.pid) & kPid);
+  // First: who sees the round broken sees why. Where it is complete in the end nobody asks. What
+  // broke a later one stays: one who is buried late may have been in a round that is long over.
   uint64_t seen = cause.load(std::memory_order_acquire);
-  // First: who sees the round broken sees why. Where it is complete in the end nobody asks.
-  if (CauseIn(seen) == Cause::kNone || seen >> kRoundShift != NumberOf(round)) {
-    cause.compare_exchange_strong(seen,
-                                  NumberOf(round) << kRoundShift |
-                                      static_cast<uint64_t>(why.cause) << kCauseShift |
-                                      (static_cast<uint64_t>(why.pid) & kPid),
-                                  std::memory_order_acq_rel);
+  while (IsOfEarlier(seen, round) &&
+         !cause.compare_exchange_weak(seen, told, std::memory_order_acq_rel,
+                                      std::memory_order_acquire)) {
   }
   return Change(round, [round](uint64_t) { return round | kBroken; });
 }

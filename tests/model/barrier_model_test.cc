@@ -257,6 +257,18 @@ TEST(BarrierModelTest, TheRoundOfADeadOneIsBroken) {
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
+// By the burial of one who was in a round that is long over.
+TEST(BarrierModelTest, WhatBrokeALaterRoundStays) {
+  BarrierHeader barrier;
+  barrier.Init(2, BarrierHeader::kForEver, /*has_action=*/false);
+  ASSERT_TRUE(barrier.Complete(0));
+  const uint64_t round = barrier.Now() & BarrierHeader::kRound;
+  ASSERT_TRUE(barrier.BreakRound(round, {Cause::kTimeout, 7}));
+  EXPECT_FALSE(barrier.BreakRound(0, {Cause::kDeath, 8}));
+  EXPECT_EQ(barrier.WhyBroken(round).cause, Cause::kTimeout);
+  EXPECT_EQ(barrier.WhyBroken(round).pid, 7);
+}
+
 TEST(BarrierModelTest, AResetIsToldToThoseWhoWaited) {
   const Report report = Explore(
       {.name = "barrier: a reset", .kills = 1, .preemptions = Preemptions(2)}, [](Model& model) {
