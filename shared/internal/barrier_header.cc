@@ -101,7 +101,7 @@ int BarrierHeader::Mark(const HoldTable& holds, uint64_t round, uint64_t mark, i
       state = hold.state.load(std::memory_order_seq_cst);
       if (!hold.Holds(*this)) return false;
       const uint64_t note = hold.note.load(std::memory_order_acquire);
-      if ((note & kRound) != round || !which(note)) return false;
+      if ((note & kRound) != round || !which(state, note)) return false;
     } while (!hold.TryMark(state, mark));
     return ++marked >= most;
   });
@@ -109,8 +109,12 @@ int BarrierHeader::Mark(const HoldTable& holds, uint64_t round, uint64_t mark, i
 }
 
 bool BarrierHeader::Hand(const HoldTable& holds, uint64_t round) {
-  const int chosen =
-      Mark(holds, round, kChosen, 1, [](uint64_t note) { return (note & kCanAct) != 0; });
+  // One that is about to come, and will find that all have, cannot act. Of those who have come,
+  // before the caller, each is marked as done by the next, if it has not gone on by itself.
+  // Test: BarrierModelTest.OneTooManyIsNotChosenToAct
+  const int chosen = Mark(holds, round, kChosen, 1, [](uint64_t state, uint64_t note) {
+    return (note & kCanAct) != 0 && (state & (Hold::kHeld | Hold::kDone)) != 0;
+  });
   if (chosen == 0) return false;
   // Marked first: who sees this change looks for its mark.
   Change(round, [](uint64_t seen) { return (seen | kHanded) & ~kSleepers; });
@@ -147,7 +151,7 @@ void BarrierHeader::Reset(const HoldTable& holds, pid_t pid) {
   }
   const uint64_t round = seen & kRound;
   static_cast<void>(Mark(holds, round, kWasBroken, std::numeric_limits<int>::max(),
-                         [](uint64_t) { return true; }));
+                         [](uint64_t, uint64_t) { return true; }));
   // Before: broken; somebody else may reset it.
   // After:  as new. Who waited in the round has its mark.
   // Test:   BarrierCrashTest.WhoWaitsIsToldOfAReset

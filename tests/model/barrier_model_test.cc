@@ -344,5 +344,30 @@ TEST(BarrierModelTest, OneTooManyWaitsForTheNextRound) {
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
+// Only one of three has the action: the other two may be the ones who come, while it is about to.
+TEST(BarrierModelTest, OneTooManyIsNotChosenToAct) {
+  for (const size_t actor : {0, 2}) {
+    const Report report =
+        Explore({.name = "barrier: three come to two, one can act", .preemptions = Preemptions(2)},
+                [actor](Model& model) {
+                  Scene scene(model, 2, /*has_action=*/true);
+                  for (const char* name : {"one", "two", "three"}) {
+                    scene.Process(name, [actor](const Scene& its, size_t self) {
+                      auto alone = [&its, self] {
+                        for (int other = 0; other < 3; ++other) {
+                          if (other != static_cast<int>(self) && !its.model().Ended(other)) {
+                            return false;
+                          }
+                        }
+                        return true;
+                      };
+                      its.Wait(self, /*can_act=*/self == actor, alone);
+                    });
+                  }
+                });
+    EXPECT_TRUE(report.Clean()) << report.Summary();
+  }
+}
+
 }  // namespace
 }  // namespace mp::model
