@@ -83,6 +83,24 @@ class Actions {
   static inline constinit std::mutex mutex_;
 };
 
+// A hold for one Wait(), however that ends.
+class Seat {
+ public:
+  explicit Seat(Hold& hold) : hold_(hold) {}
+  ~Seat() {
+    // A child that was forked within the action has a copy of it, and the hold is its parent's.
+    if (generation_ != internal::ForkGeneration()) return;
+    hold_.End(/*held=*/false);
+    Domain::Current()->holds().Return(&hold_);
+  }
+  Seat(const Seat&) = delete;
+  Seat& operator=(const Seat&) = delete;
+
+ private:
+  Hold& hold_;
+  const uint32_t generation_ = internal::ForkGeneration();
+};
+
 }  // namespace
 
 void Barrier::State::FreeBlocks() {
@@ -146,11 +164,9 @@ absl::StatusOr<int> Barrier::WaitUntil(const timespec* deadline) const {
     return absl::ResourceExhaustedError(absl::StrCat(
         state_->Describe(), ": there is no memory, or no room in the domain, for one more place"));
   }
+  const Seat seat(*hold);
   Place place = {*hold};
-  absl::StatusOr<int> index = WaitIn(place, deadline);
-  hold->End(/*held=*/false);
-  Domain::Current()->holds().Return(hold);
-  return index;
+  return WaitIn(place, deadline);
 }
 
 absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) const {
@@ -227,19 +243,31 @@ bool Barrier::SleepWhile(const timespec* deadline, const IsPending& is_pending) 
 
 absl::StatusOr<int> Barrier::Act(const Place& place) const {
   const Actions::Action action = Actions::Find(*state_);
+  const uint32_t generation = internal::ForkGeneration();
+  // A child that was forked within the action has a copy of it, and neither breaks nor ends
+  // anything.
+  auto is_child = [&] { return generation != internal::ForkGeneration(); };
+  auto break_round = [&] {
+    if (!is_child()) state_->BreakRound(place.round, {State::Cause::kAction, getpid()});
+  };
   auto threw = [&](std::string_view what) {
-    state_->BreakRound(place.round, {State::Cause::kAction, getpid()});
+    break_round();
     return absl::InternalError(absl::StrCat(state_->Describe(), ": its action threw ", what));
   };
   try {
     (*action)();
   } catch (const abi::__forced_unwind&) {  // the end of the thread
-    state_->BreakRound(place.round, {State::Cause::kAction, getpid()});
+    break_round();
     throw;
   } catch (const std::exception& exception) {
     return threw(exception.what());
   } catch (...) {
     return threw("what is no std::exception");
+  }
+  if (is_child()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(state_->Describe(),
+                     ": a child that was forked within its action is no party; end it there"));
   }
   if (!state_->Complete(place.round)) return WhyBroken(place.round);
   return static_cast<int>(place.index);

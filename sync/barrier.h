@@ -14,22 +14,22 @@
 // says why and names the process, until Reset().
 //
 // Ordering: what was done before a Wait() is visible to all when it has returned, and to the
-// action. Death:    the round of a process that dies while it waits, or runs the action, is broken.
-// One that
-//           dies before it has come is not missed: nothing is known of it. Nobody who waits is left
-//           asleep by a death.
-// Fork:     a child has the handle, and does not wait in its parent's place.
+//           action.
+// Death:    the round of a process that dies while it waits, or runs the action, is broken. One
+//           that dies before it has come is not missed: nothing is known of it. Nobody who waits
+//           is left asleep by a death.
+// Fork:     a child has the handle, and does not wait in its parent's place. One that was forked
+//           within the action, and comes out of it, gets kFailedPrecondition and ends nothing.
 // Action:   is kept by the process that made the barrier, and by those that were forked from it
 //           later. The last one to come runs it, or if that has not got it, another that waits.
-// Lifetime: as that of a Shared (shared/shared.h). The action ends with the barrier, in a process
-//           other than the one that ended it at the latest when it makes another one in its place.
+// Lifetime: as that of a Shared (shared/shared.h). The action ends with the barrier in the process
+//           that ended it; another keeps what it has until its own end, or until it makes another
+//           barrier with an action in the same place.
 // Signals:  Abort(), NWaiting() and Broken() may be called in a signal handler. Wait() goes on
-// after
-//           one.
-// Misuse:   Wait() within the action: it breaks the round when its time is over, or waits for ever.
+//           after one.
+// Misuse:   Wait() within the action: it returns when its time is over, or waits for ever.
 // Limit:    65,535 parties; as many that wait at once as the domain has room for, permits and
-// others
-//           that processes hold included: 163,840 by default (shared/internal/holds.h).
+//           others that processes hold included: 163,840 by default (shared/internal/holds.h).
 // Cost:     112 bytes of the domain, and 24 for one that waits. Who waits spins a little, then
 //           sleeps; no system call where nobody sleeps. Figures in docs/benchmarks.md.
 
@@ -66,8 +66,9 @@ class Barrier {
   static absl::StatusOr<Barrier> Create(int parties, const BarrierOptions& options = {});
 
   // Until all have come. Returns as which of them, from 0 on in the order in which they came.
-  // kAborted: it is broken. kDeadlineExceeded: not all came in time, and so this has broken it;
-  // zero or less waits for nobody. kInternal: the action, run here, threw. kFailedPrecondition: all
+  // kAborted: it is broken. kDeadlineExceeded: not all came in time, and so this has broken it; or
+  // the action of the round before was not over in time, which goes on. Zero or less waits for
+  // nobody. kInternal: the action, run here, threw. kFailedPrecondition: all
   // came, and none of them has the action; it is broken. kResourceExhausted: no memory for its
   // place.
   absl::StatusOr<int> Wait() const;

@@ -24,7 +24,8 @@
 // Misuse:   to write while this thread reads or writes it, to read while it writes, to give back
 //           what it does not have: this process ends, with one line that names the lock.
 // Limit:    as Lock's for writers; as many readers at once as the domain has room for, permits and
-//           others that processes hold included: 163,840 by default (shared/internal/holds.h).
+//           others that processes hold included: 163,840 by default (shared/internal/holds.h); who
+//           would be one more ends its process.
 // Cost:     128 bytes of the domain, and 24 for a reader; a reader writes memory of its own only.
 //           A writer looks at the holds of all processes. Who waits spins a little, then sleeps;
 //           no system call where nobody sleeps. Figures in docs/benchmarks.md.

@@ -22,6 +22,12 @@ BarrierHeader::Cause CauseIn(uint64_t cause) {
   return static_cast<BarrierHeader::Cause>(cause >> kCauseShift & kCauseMask);
 }
 
+// Whether the cause is that of a round before, or of none.
+bool IsOfEarlier(uint64_t cause, uint64_t round) {
+  const uint64_t later = (NumberOf(round) - (cause >> kRoundShift)) << kRoundShift;
+  return CauseIn(cause) == BarrierHeader::Cause::kNone || static_cast<int64_t>(later) > 0;
+}
+
 }  // namespace
 
 template <typename Next>
@@ -95,7 +101,7 @@ int BarrierHeader::Mark(const HoldTable& holds, uint64_t round, uint64_t mark, i
       state = hold.state.load(std::memory_order_seq_cst);
       if (!hold.Holds(*this)) return false;
       const uint64_t note = hold.note.load(std::memory_order_acquire);
-      if ((note & kRound) != round || !which(note)) return false;
+      if ((note & kRound) != round || !which(state, note)) return false;
     } while (!hold.TryMark(state, mark));
     return ++marked >= most;
   });
@@ -103,8 +109,12 @@ int BarrierHeader::Mark(const HoldTable& holds, uint64_t round, uint64_t mark, i
 }
 
 bool BarrierHeader::Hand(const HoldTable& holds, uint64_t round) {
-  const int chosen =
-      Mark(holds, round, kChosen, 1, [](uint64_t note) { return (note & kCanAct) != 0; });
+  // One that is about to come, and will find that all have, cannot act. Of those who have come,
+  // before the caller, each is marked as done by the next, if it has not gone on by itself.
+  // Test: BarrierModelTest.OneTooManyIsNotChosenToAct
+  const int chosen = Mark(holds, round, kChosen, 1, [](uint64_t state, uint64_t note) {
+    return (note & kCanAct) != 0 && (state & (Hold::kHeld | Hold::kDone)) != 0;
+  });
   if (chosen == 0) return false;
   // Marked first: who sees this change looks for its mark.
   Change(round, [](uint64_t seen) { return (seen | kHanded) & ~kSleepers; });
@@ -112,14 +122,15 @@ bool BarrierHeader::Hand(const HoldTable& holds, uint64_t round) {
 }
 
 bool BarrierHeader::BreakRound(uint64_t round, Break why) {
+  const uint64_t told = NumberOf(round) << kRoundShift |
+                        static_cast<uint64_t>(why.cause) << kCauseShift |
+                        (static_cast<uint64_t>(why.pid) & kPid);
+  // First: who sees the round broken sees why. Where it is complete in the end nobody asks. What
+  // broke a later one stays: one who is buried late may have been in a round that is long over.
   uint64_t seen = cause.load(std::memory_order_acquire);
-  // First: who sees the round broken sees why. Where it is complete in the end nobody asks.
-  if (CauseIn(seen) == Cause::kNone || seen >> kRoundShift != NumberOf(round)) {
-    cause.compare_exchange_strong(seen,
-                                  NumberOf(round) << kRoundShift |
-                                      static_cast<uint64_t>(why.cause) << kCauseShift |
-                                      (static_cast<uint64_t>(why.pid) & kPid),
-                                  std::memory_order_acq_rel);
+  while (IsOfEarlier(seen, round) &&
+         !cause.compare_exchange_weak(seen, told, std::memory_order_acq_rel,
+                                      std::memory_order_acquire)) {
   }
   return Change(round, [round](uint64_t) { return round | kBroken; });
 }
@@ -140,7 +151,7 @@ void BarrierHeader::Reset(const HoldTable& holds, pid_t pid) {
   }
   const uint64_t round = seen & kRound;
   static_cast<void>(Mark(holds, round, kWasBroken, std::numeric_limits<int>::max(),
-                         [](uint64_t) { return true; }));
+                         [](uint64_t, uint64_t) { return true; }));
   // Before: broken; somebody else may reset it.
   // After:  as new. Who waited in the round has its mark.
   // Test:   BarrierCrashTest.WhoWaitsIsToldOfAReset

@@ -120,8 +120,8 @@ struct BarrierHeader : CountedHeader {
 
  private:
   static uint64_t After(uint64_t round) { return (round + kOneRound) & kRound; }
-  // Marks those in the round of which `which(note)` is true, `most` of them at most. Returns how
-  // many.
+  // Marks those in the round of which `which(state, note)` is true, `most` of them at most. Returns
+  // how many.
   template <typename Which>
   int Mark(const HoldTable& holds, uint64_t round, uint64_t mark, int most, const Which& which);
   // To what `next` makes of what is there, while the round is not over, and wakes who sleeps.

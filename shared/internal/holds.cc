@@ -38,7 +38,7 @@ bool HoldTable::Grow() {
   // After:  its chunks are free. Where it fails, another has done it.
   // Test:   PermitsCrashTest.TheFirstRecordLeavesNothing
   committed_.compare_exchange_strong(committed, committed + kChunksInAPage,
-                                     std::memory_order_acq_rel);
+                                     std::memory_order_seq_cst);
   return true;
 }
 
@@ -55,7 +55,7 @@ Hold* HoldTable::TakeFromChunks(ProcessId self) {
       // After:  this process's; its burial frees it.
       // Test:   PermitsCrashTest.TheFirstRecordLeavesNothing
       if (owner == 0 &&
-          chunk.owner.compare_exchange_strong(owner, self, std::memory_order_acq_rel)) {
+          chunk.owner.compare_exchange_strong(owner, self, std::memory_order_seq_cst)) {
         owner = self;
       }
       if (owner == self && TakeAllOf(chunk)) {

@@ -309,9 +309,12 @@ bool HoldTable::VisitOf(ProcessId self, const ObjectHeader& object, const Visit&
 
 template <typename Visit>
 bool HoldTable::VisitAll(const ObjectHeader& object, const Visit& visit) const {
-  const uint64_t committed = committed_.load(std::memory_order_acquire);
+  // Sequentially consistent, as the claim of a chunk (TakeFromChunks) and what a hold says: who
+  // has said something elsewhere before it looks here, as a writer, sees the hold of whoever has
+  // not seen that, and so its chunk first.
+  const uint64_t committed = committed_.load(std::memory_order_seq_cst);
   for (uint64_t index = 0; index < committed; ++index) {
-    if (chunks_[index].owner.load(std::memory_order_acquire) == 0) continue;
+    if (chunks_[index].owner.load(std::memory_order_seq_cst) == 0) continue;
     for (Hold& hold : chunks_[index].records) {
       if (hold.Holds(object) && visit(hold)) return true;
     }

@@ -147,15 +147,22 @@ bool RobustLock::WaitWhileHeld(const timespec* deadline, const Waits& waits) con
   }
   // Where the holder dies the kernel wakes one; if that one dies, too, its burial wakes the others.
   const SleepsOn note(LaneForNotes(), mutex.word());
-  for (;;) {
+  for (bool woken = false;;) {
     uint32_t seen = mutex.word().load(std::memory_order_acquire);
-    if (RobustMutex::HolderIn(seen) == 0) return true;
+    if (RobustMutex::HolderIn(seen) == 0) {
+      // Who came to sleep late, after a release to all, got the wake of the next release, which
+      // is for one who acquires it. This one may not, and then wakes nobody by its own release.
+      // Test: WakeTest.BehindOneThatIsLateForAReleaseToAll
+      if (woken) FutexWake(mutex.word(), 1);
+      return true;
+    }
+    // Where it is held the wake is passed on by the holder, to which this says that others sleep.
     if (!mutex.AnnounceSleeper(seen)) continue;
     if (!waits(/*sleeps=*/true)) return true;
-    if (internal::Wait(mutex.word(), seen, {.deadline = deadline, .spin = false}) ==
-        WaitResult::kTimedOut) {
-      return false;
-    }
+    const WaitResult result =
+        internal::Wait(mutex.word(), seen, {.deadline = deadline, .spin = false});
+    if (result == WaitResult::kTimedOut) return false;
+    woken = result == WaitResult::kWoken;
   }
 }
 

@@ -257,6 +257,18 @@ TEST(BarrierModelTest, TheRoundOfADeadOneIsBroken) {
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
+// By the burial of one who was in a round that is long over.
+TEST(BarrierModelTest, WhatBrokeALaterRoundStays) {
+  BarrierHeader barrier;
+  barrier.Init(2, BarrierHeader::kForEver, /*has_action=*/false);
+  ASSERT_TRUE(barrier.Complete(0));
+  const uint64_t round = barrier.Now() & BarrierHeader::kRound;
+  ASSERT_TRUE(barrier.BreakRound(round, {Cause::kTimeout, 7}));
+  EXPECT_FALSE(barrier.BreakRound(0, {Cause::kDeath, 8}));
+  EXPECT_EQ(barrier.WhyBroken(round).cause, Cause::kTimeout);
+  EXPECT_EQ(barrier.WhyBroken(round).pid, 7);
+}
+
 TEST(BarrierModelTest, AResetIsToldToThoseWhoWaited) {
   const Report report = Explore(
       {.name = "barrier: a reset", .kills = 1, .preemptions = Preemptions(2)}, [](Model& model) {
@@ -330,6 +342,31 @@ TEST(BarrierModelTest, OneTooManyWaitsForTheNextRound) {
         });
       });
   EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// Only one of three has the action: the other two may be the ones who come, while it is about to.
+TEST(BarrierModelTest, OneTooManyIsNotChosenToAct) {
+  for (const size_t actor : {0, 2}) {
+    const Report report =
+        Explore({.name = "barrier: three come to two, one can act", .preemptions = Preemptions(2)},
+                [actor](Model& model) {
+                  Scene scene(model, 2, /*has_action=*/true);
+                  for (const char* name : {"one", "two", "three"}) {
+                    scene.Process(name, [actor](const Scene& its, size_t self) {
+                      auto alone = [&its, self] {
+                        for (int other = 0; other < 3; ++other) {
+                          if (other != static_cast<int>(self) && !its.model().Ended(other)) {
+                            return false;
+                          }
+                        }
+                        return true;
+                      };
+                      its.Wait(self, /*can_act=*/self == actor, alone);
+                    });
+                  }
+                });
+    EXPECT_TRUE(report.Clean()) << report.Summary();
+  }
 }
 
 }  // namespace

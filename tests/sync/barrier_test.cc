@@ -4,7 +4,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +16,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -333,6 +337,44 @@ TEST(BarrierProcessTest, WhatTheActionHasEndsWithIt) {
   }
   EXPECT_EQ(had.use_count(), 1);
   EXPECT_EQ(*had, 1);
+}
+
+TEST(BarrierProcessTest, AThreadThatEndsInTheActionLeavesNothing) {
+  {
+    const Barrier barrier(2, {.action = [] { pthread_exit(nullptr); }, .name = "left"});
+    std::thread waiter(
+        [&barrier] { EXPECT_THAT(barrier.Wait().status(), StatusIs(absl::StatusCode::kAborted)); });
+    while (barrier.NWaiting() == 0) std::this_thread::yield();
+    std::thread actor([&barrier] { static_cast<void>(barrier.Wait()); });
+    actor.join();
+    waiter.join();
+  }
+  const auto objects = ListObjects();
+  EXPECT_TRUE(std::none_of(objects.begin(), objects.end(),
+                           [](const ObjectInfo& object) { return object.name == "left"; }));
+}
+
+TEST(BarrierForkTest, AChildThatComesOutOfTheActionEndsNothing) {
+  for (const bool throws : {false, true}) {
+    const pid_t self = getpid();
+    const Barrier barrier(1, {.action = [&] {
+                            const pid_t child = fork();
+                            if (child == 0 && throws) throw std::runtime_error("in the child");
+                            if (child == 0) return;
+                            int status = 0;
+                            EXPECT_EQ(waitpid(child, &status, 0), child);
+                            EXPECT_EQ(status, 0);
+                          }});
+    const absl::StatusOr<int> index = barrier.Wait();
+    if (getpid() != self) {
+      // It has no part in what its parent does, nor the place.
+      const absl::StatusCode told =
+          throws ? absl::StatusCode::kInternal : absl::StatusCode::kFailedPrecondition;
+      _exit(index.status().code() == told && !barrier.Broken() ? 0 : 1);
+    }
+    EXPECT_THAT(index, IsOk());
+    EXPECT_FALSE(barrier.Broken());
+  }
 }
 
 TEST(BarrierProcessTest, RefusesWhatCannotBe) {

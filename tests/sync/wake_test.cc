@@ -10,10 +10,12 @@
 
 #include "absl/time/time.h"
 #include "shared/allocator.h"
+#include "shared/internal/object_type.h"
 #include "shared/shared.h"
 #include "sync/barrier.h"
 #include "sync/condition.h"
 #include "sync/event.h"
+#include "sync/internal/robust_lock.h"
 #include "sync/latch.h"
 #include "sync/lock.h"
 #include "sync/once.h"
@@ -22,7 +24,9 @@
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/futex_waitv.h"
+#include "tests/support/gate.h"
 #include "tests/support/held_duty.h"
+#include "tests/support/inherited.h"
 
 // Each way to acquire has its own release.
 #if defined(__clang__)
@@ -33,8 +37,10 @@ namespace mp {
 namespace {
 
 using testing::Child;
+using testing::Gate;
 using testing::HasFutexWaitv;
 using testing::HeldDuty;
+using testing::Inherited;
 using testing::SleepsBesideSentry;
 
 class WakeTest : public ::testing::Test {
@@ -231,6 +237,42 @@ TEST_F(WakeTest, AWriterOfAReaderThatDied) {
   reader.Kill();
   testing::Settle();
   EXPECT_EQ(writer->Finish(), 0);
+}
+
+// One has said that it sleeps, and does so only when all have been woken and the lock is held anew:
+// what it is then woken by is the release that wakes one who acquires it.
+TEST_F(WakeTest, BehindOneThatIsLateForAReleaseToAll) {
+  const internal::RobustLock lock(internal::ObjectType::kLock, "");
+  const Inherited<Gate> sleeps;
+  lock.Acquire();
+  Child late([&](auto& step) {
+    bool first = true;
+    EXPECT_TRUE(lock.WaitWhileHeld(nullptr, [&](bool about_to_sleep) {
+      if (about_to_sleep && first) {
+        first = false;
+        step("said so");
+        sleeps->Wait();
+      }
+      return true;
+    }));
+    step("woken");  // it does not end: its burial would wake who is left asleep
+  });
+  ASSERT_TRUE(late.RunTo("said so"));
+  lock.ReleaseToAll();
+  lock.Acquire();
+  Child other([&lock] { EXPECT_FALSE(lock.Acquire(absl::Milliseconds(10))); });
+  EXPECT_EQ(other.Finish(), 0);
+  sleeps->Open();
+  late.Go();
+  ASSERT_TRUE(SleepsBesideSentry(late.pid()));
+  auto behind = StartSleeper([&lock] {
+    lock.Acquire();
+    lock.Release();
+  });
+  lock.Release();
+  EXPECT_TRUE(late.RunTo("woken"));
+  EXPECT_EQ(behind->Finish(), 0);
+  EXPECT_EQ(late.Finish(), 0);
 }
 
 // The last one is nobody's, or is joined by this process, or by one that dies.
