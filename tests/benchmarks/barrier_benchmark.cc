@@ -1,5 +1,5 @@
 // Barrier, beside the pthread_barrier_t that it could be: rounds of processes, two on two
-// processors and four on two, and what it costs to make one.
+// processors and four on two.
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <vector>
 
 #include "benchmark/benchmark.h"
 #include "shared/inspect.h"
@@ -72,19 +71,6 @@ BENCHMARK_TEMPLATE(BM_BarrierRounds, OurBarrier)
     ->Args({2, 1'000'000})
     ->Args({4, 20'000})
     ->UseManualTime();
-
-// Items: barriers, all of which are there at once.
-void BM_BarrierMakeAndDrop(benchmark::State& state) {
-  constexpr size_t kCount = 10'000;
-  std::vector<Barrier> barriers;
-  barriers.reserve(kCount);
-  for (auto _ : state) {
-    for (size_t i = 0; i < kCount; ++i) barriers.emplace_back(2);
-    barriers.clear();
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kCount));
-}
-BENCHMARK(BM_BarrierMakeAndDrop);
 
 // What a Barrier takes of the domain, with the owner word that the heap keeps beside it.
 void BM_BarrierBytes(benchmark::State& state) {

@@ -12,10 +12,14 @@
 
 #include "benchmark/benchmark.h"
 #include "sync/array.h"
+#include "sync/barrier.h"
 #include "sync/condition.h"
 #include "sync/event.h"
+#include "sync/latch.h"
 #include "sync/lock.h"
+#include "sync/once.h"
 #include "sync/rlock.h"
+#include "sync/rwlock.h"
 #include "sync/semaphore.h"
 #include "sync/value.h"
 
@@ -62,7 +66,8 @@ void BM_MakeAndDropMany(benchmark::State& state) {
   std::vector<Place<T>> places(count);
   for (auto _ : state) {
     for (Place<T>& place : places) {
-      if constexpr (std::is_same_v<T, Array<int>>) {
+      if constexpr (std::is_same_v<T, Array<int>> || std::is_same_v<T, Barrier> ||
+                    std::is_same_v<T, Latch>) {
         new (&place.object) T(1);
       } else {
         new (&place.object) T();
@@ -86,6 +91,10 @@ BENCHMARK_TEMPLATE(BM_MakeAndDropMany, Event)->Apply(TenThousand);
 BENCHMARK_TEMPLATE(BM_MakeAndDropMany, Condition)->Apply(TenThousand);
 BENCHMARK_TEMPLATE(BM_MakeAndDropMany, Value<int>)->Apply(TenThousand);
 BENCHMARK_TEMPLATE(BM_MakeAndDropMany, Array<int>)->Apply(TenThousand);
+BENCHMARK_TEMPLATE(BM_MakeAndDropMany, Barrier)->Apply(TenThousand);
+BENCHMARK_TEMPLATE(BM_MakeAndDropMany, RWLock)->Apply(TenThousand);
+BENCHMARK_TEMPLATE(BM_MakeAndDropMany, Latch)->Apply(TenThousand);
+BENCHMARK_TEMPLATE(BM_MakeAndDropMany, Once)->Apply(TenThousand);
 
 }  // namespace
 }  // namespace mp

@@ -1,5 +1,5 @@
 // RWLock, beside Lock, and the pthread_rwlock_t that it could be: one reader, readers in several
-// processes at once, one writer, and what it costs to make one.
+// processes at once, one writer.
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <vector>
 
 #include "benchmark/benchmark.h"
 #include "shared/inspect.h"
@@ -105,19 +104,6 @@ void BM_Readers(benchmark::State& state) {
 }
 BENCHMARK_TEMPLATE(BM_Readers, PosixLock)->ArgName("processes")->Arg(1)->Arg(2)->UseManualTime();
 BENCHMARK_TEMPLATE(BM_Readers, OurLock)->ArgName("processes")->Arg(1)->Arg(2)->UseManualTime();
-
-// Items: locks, all of which are there at once.
-void BM_RWLockMakeAndDrop(benchmark::State& state) {
-  constexpr size_t kCount = 10'000;
-  std::vector<RWLock> locks;
-  locks.reserve(kCount);
-  for (auto _ : state) {
-    for (size_t i = 0; i < kCount; ++i) locks.emplace_back();
-    locks.clear();
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kCount));
-}
-BENCHMARK(BM_RWLockMakeAndDrop);
 
 // What an RWLock takes of the domain, with the owner word that the heap keeps beside it.
 void BM_RWLockBytes(benchmark::State& state) {

@@ -26,11 +26,15 @@
 #include "shared/raw_value.h"
 #include "shared/shared.h"
 #include "sync/array.h"
+#include "sync/barrier.h"
 #include "sync/condition.h"
 #include "sync/event.h"
+#include "sync/latch.h"
 #include "sync/lock.h"
 #include "sync/lock_guard.h"
+#include "sync/once.h"
 #include "sync/rlock.h"
+#include "sync/rwlock.h"
 #include "sync/semaphore.h"
 #include "sync/value.h"
 #include "tests/support/bury.h"
@@ -235,6 +239,41 @@ TEST_F(NoSystemCallsTest, SemaphoresWithPermitsLeftNeedNone) {
   };
   EXPECT_TRUE(use(Semaphore(2)));
   EXPECT_TRUE(use(BoundedSemaphore(2)));
+}
+
+TEST_F(NoSystemCallsTest, BarriersThatAllHaveComeToNeedNone) {
+  const Barrier plain(1);
+  const Barrier acting(1, {.action = [] {}});
+  EXPECT_TRUE(NeedsNone([&] {
+    if (!plain.Wait().ok() || !acting.Wait(absl::ZeroDuration()).ok()) abort();
+    if (plain.NWaiting() != 0 || plain.Broken()) abort();
+    plain.Reset();
+  }));
+}
+
+TEST_F(NoSystemCallsTest, ReadersAndWritersThatNobodyKeepsAwayNeedNone) {
+  const RWLock lock;
+  EXPECT_TRUE(NeedsNone([&] {
+    const SharedLockGuard reader(lock);
+    if (!lock.TryAcquireShared()) abort();
+    lock.ReleaseShared();
+  }));
+  EXPECT_TRUE(NeedsNone([&] {
+    const LockGuard writer(lock);
+    if (lock.TryAcquireShared()) abort();
+  }));
+}
+
+TEST_F(NoSystemCallsTest, WhatIsDoneNeedsNone) {
+  const Once once;
+  const Latch latch(0);
+  EXPECT_TRUE(NeedsNone([&] {
+    once.Call([] {});
+    latch.Join();
+    latch.CountDown();
+    latch.Wait();
+    if (!once.Done() || !latch.Wait(absl::Seconds(1))) abort();
+  }));
 }
 
 TEST_F(NoSystemCallsTest, ValuesAndArraysThatNobodyHoldsNeedNone) {
