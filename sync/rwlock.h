@@ -16,8 +16,9 @@
 // Ordering: what a writer did is visible to the next holders; what readers did, to the next writer.
 // Death:    a reader that dies reads no more. When a writer dies, the next holder has the lock;
 //           owner_died() tells it, and every later one, readers too, until a writer calls
-//           MarkConsistent(). The end of the writing thread, and execve(), count as a death. A
-//           thread that ends while it reads keeps its hold until its process ends.
+//           MarkConsistent(); it is told also of one that died while it waited for its turn. The
+//           end of the writing thread, and execve(), count as a death. A thread that ends while
+//           it reads keeps its hold until its process ends.
 // Fork:     a child has the handle, never the hold.
 // Lifetime: as that of a Shared (shared/shared.h); and no shorter than it is held.
 // Signals:  not in a signal handler. A wait goes on after one.
