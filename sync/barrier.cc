@@ -256,12 +256,13 @@ absl::StatusOr<int> Barrier::Act(const Place& place) const {
   };
   try {
     (*action)();
-  } catch (const abi::__forced_unwind&) {  // the end of the thread
-    break_round();
-    throw;
   } catch (const std::exception& exception) {
     return threw(exception.what());
   } catch (...) {
+    if (abi::__cxa_current_exception_type() == nullptr) {  // the end of the thread
+      break_round();
+      throw;
+    }
     return threw("what is no std::exception");
   }
   if (is_child()) {
