@@ -113,12 +113,8 @@ class RawArray {
     return state;
   }
   static State* MakeOrDie(size_t length, const RawArrayOptions& options) {
-    const absl::StatusOr<State*> state = Make(length, options);
-    if (!state.ok()) {
-      internal::CannotMake(internal::ObjectType::kRawArray, internal::BytesOf<T>(length),
-                           options.name, state.status());
-    }
-    return *state;
+    return internal::OrCannotMake(Make(length, options), internal::ObjectType::kRawArray,
+                                  internal::BytesOf<T>(length), options.name);
   }
 
   internal::Handle<State> state_;

@@ -62,21 +62,12 @@ class RawValue {
   explicit RawValue(internal::Handle<State> state) : state_(std::move(state)) {}
 
   static absl::StatusOr<State*> Make(T value, const RawValueOptions& options) {
-    const absl::StatusOr<internal::ObjectHeader*> cell =
-        internal::MakeCell(sizeof(State), alignof(State), options.name);
-    if (!cell.ok()) return cell.status();
-    auto* state = static_cast<State*>(*cell);
-    state->value = value;
-    internal::PublishCell(state, internal::ObjectType::kRawValue);
-    return state;
+    return internal::MakeObject<State>(internal::ObjectType::kRawValue, options.name,
+                                       [&value](State& state) { state.value = value; });
   }
   static State* MakeOrDie(T value, const RawValueOptions& options) {
-    const absl::StatusOr<State*> state = Make(value, options);
-    if (!state.ok()) {
-      internal::CannotMake(internal::ObjectType::kRawValue, sizeof(T), options.name,
-                           state.status());
-    }
-    return *state;
+    return internal::OrCannotMake(Make(value, options), internal::ObjectType::kRawValue, sizeof(T),
+                                  options.name);
   }
 
   internal::Handle<State> state_;

@@ -166,11 +166,8 @@ class Shared {
 
   template <typename... Args>
   static State* MakeOrDie(Args&&... args) {
-    absl::StatusOr<State*> state = Make(std::forward<Args>(args)...);
-    if (!state.ok()) {
-      internal::CannotMake(internal::ObjectType::kShared, sizeof(T), "", state.status());
-    }
-    return *state;
+    return internal::OrCannotMake(Make(std::forward<Args>(args)...), internal::ObjectType::kShared,
+                                  sizeof(T), "");
   }
 
   internal::Handle<State> state_;

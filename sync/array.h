@@ -227,12 +227,10 @@ class Array : public internal::WithLock {
       return MakeOrDie(Read(source), options);
     } else {
       const size_t length = LengthOf(source);
-      const absl::StatusOr<State*> state = Make(length, options);
-      if (!state.ok()) {
-        internal::CannotMake(internal::ObjectType::kArray, internal::BytesOf<T>(length),
-                             options.name, state.status());
-      }
-      return Filled(*state, source);
+      State* const state =
+          internal::OrCannotMake(Make(length, options), internal::ObjectType::kArray,
+                                 internal::BytesOf<T>(length), options.name);
+      return Filled(state, source);
     }
   }
   // `lock` is a RobustLock, or its own.

@@ -24,7 +24,6 @@
 #include "shared/internal/holds.h"
 #include "shared/internal/object.h"
 #include "shared/internal/object_header.h"
-#include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
 #include "sync/internal/take_hold.h"
 
@@ -38,9 +37,9 @@ using internal::ObjectHeader;
 // outlive static objects.
 class Actions {
  public:
-  using Action = std::shared_ptr<const std::function<void()>>;
+  using Pointer = std::shared_ptr<const std::function<void()>>;
 
-  static void Keep(const ObjectHeader& barrier, Action action) {
+  static void Keep(const ObjectHeader& barrier, Pointer action) {
     const std::lock_guard guard(mutex_);
     Kept& kept = All()[&barrier];
     kept.state = barrier.state.load(std::memory_order_relaxed);
@@ -48,7 +47,7 @@ class Actions {
     // Of one that another process has ended: its action ends when the mutex is free.
   }
   // nullptr: it has none.
-  static Action Find(const ObjectHeader& barrier) {
+  static Pointer Find(const ObjectHeader& barrier) {
     const std::lock_guard guard(mutex_);
     const auto found = All().find(&barrier);
     if (found == All().end()) return nullptr;
@@ -56,7 +55,7 @@ class Actions {
     return kept.state == barrier.state.load(std::memory_order_relaxed) ? kept.action : nullptr;
   }
   static void Drop(const ObjectHeader& barrier) {
-    Action action;
+    Pointer action;
     const std::lock_guard guard(mutex_);
     const auto found = All().find(&barrier);
     if (found == All().end()) return;
@@ -67,7 +66,7 @@ class Actions {
  private:
   struct Kept {
     uint64_t state = 0;  // of the object: the cell may since be another's
-    Action action;
+    Pointer action;
   };
 
   static std::map<const ObjectHeader*, Kept>& All() {
@@ -112,30 +111,23 @@ absl::StatusOr<Barrier::State*> Barrier::Make(int parties, const BarrierOptions&
     return absl::InvalidArgumentError(
         absl::StrCat(parties, " parties; it takes 1 to ", State::kMostParties));
   }
-  const absl::StatusOr<ObjectHeader*> cell =
-      internal::MakeCell(sizeof(State), alignof(State), options.name);
-  if (!cell.ok()) return cell.status();
-  auto* state = static_cast<State*>(*cell);
-  const bool for_ever = options.timeout == absl::InfiniteDuration();
-  state->Init(static_cast<uint64_t>(parties),
-              for_ever ? State::kForEver
-                       : static_cast<uint64_t>(
-                             std::max<int64_t>(absl::ToInt64Nanoseconds(options.timeout), 0)),
-              options.action != nullptr);
-  internal::PublishCell(state, internal::ObjectType::kBarrier);
-  if (options.action != nullptr) {
-    Actions::Keep(*state, std::make_shared<const std::function<void()>>(options.action));
+  const uint64_t timeout =
+      options.timeout == absl::InfiniteDuration()
+          ? State::kForEver
+          : static_cast<uint64_t>(std::max<int64_t>(absl::ToInt64Nanoseconds(options.timeout), 0));
+  const absl::StatusOr<State*> state =
+      internal::MakeObject<State>(internal::ObjectType::kBarrier, options.name, [&](State& made) {
+        made.Init(static_cast<uint64_t>(parties), timeout, options.action != nullptr);
+      });
+  if (state.ok() && options.action != nullptr) {
+    Actions::Keep(**state, std::make_shared<const Action>(options.action));
   }
   return state;
 }
 
 Barrier::State* Barrier::MakeOrDie(int parties, const BarrierOptions& options) {
-  const absl::StatusOr<State*> state = Make(parties, options);
-  if (!state.ok()) {
-    internal::CannotMake(internal::ObjectType::kBarrier, sizeof(State), options.name,
-                         state.status());
-  }
-  return *state;
+  return internal::OrCannotMake(Make(parties, options), internal::ObjectType::kBarrier,
+                                sizeof(State), options.name);
 }
 
 Barrier::Barrier(int parties, const BarrierOptions& options)
@@ -171,21 +163,21 @@ absl::StatusOr<int> Barrier::WaitUntil(const timespec* deadline) const {
 
 absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) const {
   internal::HoldTable& holds = Domain::Current()->holds();
-  const bool can_act = state_->has_action() && Actions::Find(*state_) != nullptr;
+  const Actions::Pointer action = state_->has_action() ? Actions::Find(*state_) : nullptr;
   for (;;) {
-    switch (state_->Arrive(holds, place, can_act)) {
+    switch (state_->Arrive(holds, place, /*can_act=*/action != nullptr)) {
       case State::Arrival::kLast:
         return static_cast<int>(place.index);
       case State::Arrival::kBroken:
         return WhyBroken(place.round);
       case State::Arrival::kWaits:
-        return WaitForOthers(place, deadline);
+        return WaitForOthers(place, action.get(), deadline);
       case State::Arrival::kActs:
-        if (can_act) return Act(place);
+        if (action != nullptr) return Act(place, *action);
         if (!state_->Hand(holds, place.round)) {
           state_->BreakRound(place.round, {State::Cause::kNoAction, getpid()});
         }
-        return WaitForOthers(place, deadline);
+        return WaitForOthers(place, action.get(), deadline);
       case State::Arrival::kLater:
         if (!SleepWhile(deadline, [&](uint64_t now) {
               return (now & (State::kRound | State::kActing)) == (place.round | State::kActing);
@@ -198,7 +190,8 @@ absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) cons
   }
 }
 
-absl::StatusOr<int> Barrier::WaitForOthers(const Place& place, const timespec* deadline) const {
+absl::StatusOr<int> Barrier::WaitForOthers(const Place& place, const Action* action,
+                                           const timespec* deadline) const {
   for (;;) {
     const bool in_time = SleepWhile(deadline, [&](uint64_t now) {
       return State::LookAt(now, place) == State::Outcome::kPending;
@@ -213,7 +206,7 @@ absl::StatusOr<int> Barrier::WaitForOthers(const Place& place, const timespec* d
       case State::Outcome::kBroken:
         return WhyBroken(place.round);
       case State::Outcome::kChosen:
-        return Act(place);
+        return Act(place, *action);
       case State::Outcome::kPending:
         break;
     }
@@ -222,27 +215,11 @@ absl::StatusOr<int> Barrier::WaitForOthers(const Place& place, const timespec* d
 
 template <typename IsPending>
 bool Barrier::SleepWhile(const timespec* deadline, const IsPending& is_pending) const {
-  const bool looks_once = deadline != nullptr && deadline->tv_sec == 0;
-  if (!looks_once && internal::SpinUntil([&] { return !is_pending(state_->Now()); })) return true;
-  internal::Word& word = state_->count.first();
-  for (;;) {
-    uint64_t now = state_->Now();
-    if (!is_pending(now)) return true;
-    if (looks_once) return false;
-    if ((now & State::kSleepers) == 0) {
-      if (!word.compare_exchange_strong(now, now | State::kSleepers, std::memory_order_acq_rel)) {
-        continue;
-      }
-      now |= State::kSleepers;
-    }
-    const internal::WaitResult result = internal::Wait(state_->word(), static_cast<uint32_t>(now),
-                                                       {.deadline = deadline, .spin = false});
-    if (result == internal::WaitResult::kTimedOut) return !is_pending(state_->Now());
-  }
+  if (deadline != nullptr && deadline->tv_sec == 0) return !is_pending(state_->Now());  // at once
+  return internal::SleepWhile(state_->count.first(), State::kSleepers, deadline, is_pending);
 }
 
-absl::StatusOr<int> Barrier::Act(const Place& place) const {
-  const Actions::Action action = Actions::Find(*state_);
+absl::StatusOr<int> Barrier::Act(const Place& place, const Action& action) const {
   const uint32_t generation = internal::ForkGeneration();
   // A child that was forked within the action has a copy of it, and neither breaks nor ends
   // anything.
@@ -255,7 +232,7 @@ absl::StatusOr<int> Barrier::Act(const Place& place) const {
     return absl::InternalError(absl::StrCat(state_->Describe(), ": its action threw ", what));
   };
   try {
-    (*action)();
+    action();
   } catch (const std::exception& exception) {
     return threw(exception.what());
   } catch (...) {

@@ -89,6 +89,7 @@ class Barrier {
     void FreeBlocks();
   };
   using Place = State::Place;
+  using Action = std::function<void()>;
 
   explicit Barrier(internal::Handle<State> state) : state_(std::move(state)) {}
 
@@ -96,8 +97,10 @@ class Barrier {
   static State* MakeOrDie(int parties, const BarrierOptions& options);
   absl::StatusOr<int> WaitUntil(const timespec* deadline) const;
   absl::StatusOr<int> WaitIn(Place& place, const timespec* deadline) const;
-  absl::StatusOr<int> WaitForOthers(const Place& place, const timespec* deadline) const;
-  absl::StatusOr<int> Act(const Place& place) const;
+  // `action`: of this process; nullptr: it has none.
+  absl::StatusOr<int> WaitForOthers(const Place& place, const Action* action,
+                                    const timespec* deadline) const;
+  absl::StatusOr<int> Act(const Place& place, const Action& action) const;
   // False: it is still pending at `deadline`.
   template <typename IsPending>
   bool SleepWhile(const timespec* deadline, const IsPending& is_pending) const;

@@ -14,22 +14,13 @@
 namespace mp {
 
 absl::StatusOr<Condition::State*> Condition::Make(const ConditionOptions& options) {
-  const absl::StatusOr<internal::ObjectHeader*> cell =
-      internal::MakeCell(sizeof(State), alignof(State), options.name);
-  if (!cell.ok()) return cell.status();
-  auto* state = static_cast<State*>(*cell);
-  state->Init();
-  internal::PublishCell(state, internal::ObjectType::kCondition);
-  return state;
+  return internal::MakeObject<State>(internal::ObjectType::kCondition, options.name,
+                                     [](State& state) { state.Init(); });
 }
 
 internal::Handle<Condition::State> Condition::MakeOrDie(const ConditionOptions& options) {
-  const absl::StatusOr<State*> state = Make(options);
-  if (!state.ok()) {
-    internal::CannotMake(internal::ObjectType::kCondition, sizeof(State), options.name,
-                         state.status());
-  }
-  return internal::Handle<State>(*state);
+  return internal::Handle<State>(internal::OrCannotMake(
+      Make(options), internal::ObjectType::kCondition, sizeof(State), options.name));
 }
 
 bool Condition::Wait(absl::Duration timeout) const {

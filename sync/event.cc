@@ -10,21 +10,13 @@
 namespace mp {
 
 absl::StatusOr<Event::State*> Event::Make(const EventOptions& options) {
-  const absl::StatusOr<internal::ObjectHeader*> cell =
-      internal::MakeCell(sizeof(State), alignof(State), options.name);
-  if (!cell.ok()) return cell.status();
-  auto* state = static_cast<State*>(*cell);
-  state->Init();
-  internal::PublishCell(state, internal::ObjectType::kEvent);
-  return state;
+  return internal::MakeObject<State>(internal::ObjectType::kEvent, options.name,
+                                     [](State& state) { state.Init(); });
 }
 
 Event::State* Event::MakeOrDie(const EventOptions& options) {
-  const absl::StatusOr<State*> state = Make(options);
-  if (!state.ok()) {
-    internal::CannotMake(internal::ObjectType::kEvent, sizeof(State), options.name, state.status());
-  }
-  return *state;
+  return internal::OrCannotMake(Make(options), internal::ObjectType::kEvent, sizeof(State),
+                                options.name);
 }
 
 Event::Event(const EventOptions& options) : state_(MakeOrDie(options)) {}

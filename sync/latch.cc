@@ -13,7 +13,6 @@
 #include "shared/internal/fatal.h"
 #include "shared/internal/holds.h"
 #include "shared/internal/object.h"
-#include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
 #include "sync/internal/take_hold.h"
 
@@ -23,21 +22,14 @@ absl::StatusOr<Latch::State*> Latch::Make(int count, const LatchOptions& options
   if (count < 0) {
     return absl::InvalidArgumentError(absl::StrCat("a count of ", count, "; 0 is the least"));
   }
-  const absl::StatusOr<internal::ObjectHeader*> cell =
-      internal::MakeCell(sizeof(State), alignof(State), options.name);
-  if (!cell.ok()) return cell.status();
-  auto* state = static_cast<State*>(*cell);
-  state->Init(static_cast<uint64_t>(count));
-  internal::PublishCell(state, internal::ObjectType::kLatch);
-  return state;
+  return internal::MakeObject<State>(
+      internal::ObjectType::kLatch, options.name,
+      [count](State& state) { state.Init(static_cast<uint64_t>(count)); });
 }
 
 Latch::State* Latch::MakeOrDie(int count, const LatchOptions& options) {
-  const absl::StatusOr<State*> state = Make(count, options);
-  if (!state.ok()) {
-    internal::CannotMake(internal::ObjectType::kLatch, sizeof(State), options.name, state.status());
-  }
-  return *state;
+  return internal::OrCannotMake(Make(count, options), internal::ObjectType::kLatch, sizeof(State),
+                                options.name);
 }
 
 Latch::Latch(int count, const LatchOptions& options) : state_(MakeOrDie(count, options)) {}
@@ -82,21 +74,8 @@ bool Latch::Wait(absl::Duration timeout) const {
 }
 
 bool Latch::WaitUntil(const timespec* deadline) const {
-  if (internal::SpinUntil([this] { return TryWait(); })) return true;
-  internal::Word& word = state_->count.first();
-  for (;;) {
-    uint64_t seen = word.load(std::memory_order_acquire);
-    if ((seen & State::kValue) == 0) return true;
-    if ((seen & State::kSleepers) == 0) {
-      if (!word.compare_exchange_strong(seen, seen | State::kSleepers, std::memory_order_acq_rel)) {
-        continue;
-      }
-      seen |= State::kSleepers;
-    }
-    const internal::WaitResult result = internal::Wait(state_->word(), static_cast<uint32_t>(seen),
-                                                       {.deadline = deadline, .spin = false});
-    if (result == internal::WaitResult::kTimedOut) return TryWait();
-  }
+  return internal::SleepWhile(state_->count.first(), State::kSleepers, deadline,
+                              [](uint64_t now) { return (now & State::kValue) != 0; });
 }
 
 }  // namespace mp

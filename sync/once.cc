@@ -8,22 +8,15 @@
 namespace mp {
 
 absl::StatusOr<Once::State*> Once::Make(const OnceOptions& options) {
-  const absl::StatusOr<internal::ObjectHeader*> cell =
-      internal::MakeCell(sizeof(State), alignof(State), options.name);
-  if (!cell.ok()) return cell.status();
-  auto* state = static_cast<State*>(*cell);
-  state->LockState::Init(/*recursive=*/false);
-  state->done.store(0, std::memory_order_relaxed);
-  internal::PublishCell(state, internal::ObjectType::kOnce);
-  return state;
+  return internal::MakeObject<State>(internal::ObjectType::kOnce, options.name, [](State& state) {
+    state.LockState::Init(/*recursive=*/false);
+    state.done.store(0, std::memory_order_relaxed);
+  });
 }
 
 internal::Handle<Once::State> Once::MakeOrDie(const OnceOptions& options) {
-  const absl::StatusOr<State*> state = Make(options);
-  if (!state.ok()) {
-    internal::CannotMake(internal::ObjectType::kOnce, sizeof(State), options.name, state.status());
-  }
-  return internal::Handle<State>(*state);
+  return internal::Handle<State>(internal::OrCannotMake(Make(options), internal::ObjectType::kOnce,
+                                                        sizeof(State), options.name));
 }
 
 absl::StatusOr<Once> Once::Create(const OnceOptions& options) {

@@ -90,24 +90,16 @@ class Reading {
 }  // namespace
 
 absl::StatusOr<RWLock::State*> RWLock::Make(const RWLockOptions& options) {
-  const absl::StatusOr<ObjectHeader*> cell =
-      internal::MakeCell(sizeof(State), alignof(State), options.name);
-  if (!cell.ok()) return cell.status();
-  auto* state = static_cast<State*>(*cell);
-  state->LockState::Init(/*recursive=*/false);
-  state->writer.store(0, std::memory_order_relaxed);
-  state->left.store(0, std::memory_order_relaxed);
-  internal::PublishCell(state, internal::ObjectType::kRwLock);
-  return state;
+  return internal::MakeObject<State>(internal::ObjectType::kRwLock, options.name, [](State& state) {
+    state.LockState::Init(/*recursive=*/false);
+    state.writer.store(0, std::memory_order_relaxed);
+    state.left.store(0, std::memory_order_relaxed);
+  });
 }
 
 internal::Handle<RWLock::State> RWLock::MakeOrDie(const RWLockOptions& options) {
-  const absl::StatusOr<State*> state = Make(options);
-  if (!state.ok()) {
-    internal::CannotMake(internal::ObjectType::kRwLock, sizeof(State), options.name,
-                         state.status());
-  }
-  return internal::Handle<State>(*state);
+  return internal::Handle<State>(internal::OrCannotMake(
+      Make(options), internal::ObjectType::kRwLock, sizeof(State), options.name));
 }
 
 absl::StatusOr<RWLock> RWLock::Create(const RWLockOptions& options) {

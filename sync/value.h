@@ -152,21 +152,15 @@ class Value : public internal::WithLock {
       : WithLock(lock), state_(state) {}
 
   static absl::StatusOr<State*> Make(const T& value, const ValueOptions& options) {
-    const absl::StatusOr<internal::ObjectHeader*> cell =
-        internal::MakeCell(sizeof(State), alignof(State), options.name);
-    if (!cell.ok()) return cell.status();
-    auto* state = static_cast<State*>(*cell);
-    state->Init(/*recursive=*/true);
-    state->Store(value);
-    internal::PublishCell(state, internal::ObjectType::kValue);
-    return state;
+    return internal::MakeObject<State>(internal::ObjectType::kValue, options.name,
+                                       [&value](State& state) {
+                                         state.Init(/*recursive=*/true);
+                                         state.Store(value);
+                                       });
   }
   static State* MakeOrDie(const T& value, const ValueOptions& options) {
-    const absl::StatusOr<State*> state = Make(value, options);
-    if (!state.ok()) {
-      internal::CannotMake(internal::ObjectType::kValue, sizeof(T), options.name, state.status());
-    }
-    return *state;
+    return internal::OrCannotMake(Make(value, options), internal::ObjectType::kValue, sizeof(T),
+                                  options.name);
   }
 
   internal::Handle<State> state_;

@@ -114,16 +114,24 @@ struct Hold {
   }
   void Withdraw() {
     const uint64_t held = state.load(std::memory_order_relaxed);
+    // Before: it holds the object.
+    // After:  it does not; who waits for that and is not woken is told of the death.
+    // Test:   RWLockCrashTest.AReaderMayDie
     state.exchange(held & ~kHeld, std::memory_order_seq_cst);
   }
   // The end of what HoldTable::Change() has done or not. Nobody has put marks on it.
   void End(bool held) {
     const uint64_t turn = state.load(std::memory_order_relaxed) & kTurn;
+    // Before: about to; the count, or `done`, says whether it has happened.
+    // After:  the record says it.
+    // Test:   SemaphoreCrashTest.APermitOfTheDeadComesBackOnce
     state.store(turn | kTaken | (held ? kHeld : 0), std::memory_order_release);
   }
   // The same where it is held, and somebody may.
   void EndHeld() {
     uint64_t seen = state.load(std::memory_order_relaxed);
+    // Before and after: as in End().
+    // Test:   BarrierCrashTest.AWaiterMayDie
     while (!state.compare_exchange_weak(seen, (seen & ~(kStep | kDone)) | kHeld,
                                         std::memory_order_acq_rel, std::memory_order_relaxed)) {
     }
@@ -136,6 +144,7 @@ struct Hold {
   }
   // By anybody. False: it is no longer as it was `seen`, and may be of another object.
   [[nodiscard]] bool TryMark(uint64_t seen, uint64_t mark) {
+    // A mark commits nothing: who dies before what it is for leaves it without a meaning.
     return state.compare_exchange_strong(seen, seen | mark, std::memory_order_seq_cst);
   }
 };
@@ -176,10 +185,14 @@ class HoldTable {
 
   // Those of the process that hold the object: `visit(hold)`, until it is true.
   template <typename Visit>
-  bool VisitOf(ProcessId self, const ObjectHeader& object, const Visit& visit) const;
+  bool VisitOf(ProcessId self, const ObjectHeader& object, const Visit& visit) const {
+    return VisitWhere([self](ProcessId owner) { return owner == self; }, object, visit);
+  }
   // The same for those of all.
   template <typename Visit>
-  bool VisitAll(const ObjectHeader& object, const Visit& visit) const;
+  bool VisitAll(const ObjectHeader& object, const Visit& visit) const {
+    return VisitWhere([](ProcessId owner) { return owner != 0; }, object, visit);
+  }
   // How many hold the object, or are about to, or to give it back.
   uint64_t CountOf(const ObjectHeader& object) const;
   bool AnyOf(const ObjectHeader& object) const {
@@ -226,6 +239,8 @@ class HoldTable {
   uint64_t LastOf(const Hold& hold, uint64_t state) const {
     return TagOf(hold) << kTagShift | (state >> Hold::kTurnShift & kTurnInLast);
   }
+  template <typename IsOwner, typename Visit>
+  bool VisitWhere(const IsOwner& is_owner, const ObjectHeader& object, const Visit& visit) const;
   uint64_t Begin(Hold& hold, const ObjectHeader& object, Step step) const;
   static absl::Status CheckRecord(const Chunk& chunk, uint64_t owner, const Hold& hold);
   void MarkDone(uint64_t last, const Hold& self) const;
@@ -295,26 +310,15 @@ void HoldTable::Bury(ProcessId dead, const GiveBack& give_back) {
   }
 }
 
-template <typename Visit>
-bool HoldTable::VisitOf(ProcessId self, const ObjectHeader& object, const Visit& visit) const {
-  const uint64_t committed = committed_.load(std::memory_order_acquire);
-  for (uint64_t index = 0; index < committed; ++index) {
-    if (chunks_[index].owner.load(std::memory_order_acquire) != self) continue;
-    for (Hold& hold : chunks_[index].records) {
-      if (hold.Holds(object) && visit(hold)) return true;
-    }
-  }
-  return false;
-}
-
-template <typename Visit>
-bool HoldTable::VisitAll(const ObjectHeader& object, const Visit& visit) const {
+template <typename IsOwner, typename Visit>
+bool HoldTable::VisitWhere(const IsOwner& is_owner, const ObjectHeader& object,
+                           const Visit& visit) const {
   // Sequentially consistent, as the claim of a chunk (TakeFromChunks) and what a hold says: who
   // has said something elsewhere before it looks here, as a writer, sees the hold of whoever has
   // not seen that, and so its chunk first.
   const uint64_t committed = committed_.load(std::memory_order_seq_cst);
   for (uint64_t index = 0; index < committed; ++index) {
-    if (chunks_[index].owner.load(std::memory_order_seq_cst) == 0) continue;
+    if (!is_owner(chunks_[index].owner.load(std::memory_order_seq_cst))) continue;
     for (Hold& hold : chunks_[index].records) {
       if (hold.Holds(object) && visit(hold)) return true;
     }

@@ -1,9 +1,7 @@
 // LatchHeader: a count that goes down to nothing, once. Who has a hold (holds.h) is counted down by
 // its process's death, if it was not before.
 //
-// Layout: CountedHeader, of its count
-//   first   value (bits 0-30): how many are to come; sleepers (31): somebody may sleep on the low
-//           half
+// Layout: TallyHeader, whose value is how many are to come.
 
 #ifndef MP_SHARED_INTERNAL_LATCH_HEADER_H_
 #define MP_SHARED_INTERNAL_LATCH_HEADER_H_
@@ -12,21 +10,13 @@
 #include <cstdint>
 #include <optional>
 
-#include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/holds.h"
+#include "shared/internal/tally_header.h"
 
 namespace mp::internal {
 
-struct LatchHeader : CountedHeader {
-  static constexpr uint64_t kValue = 0x7fffffff;
-  static constexpr uint64_t kSleepers = 0x80000000;
-
-  // By the maker.
-  void Init(uint64_t value) { InitCount(value, value); }
-  FutexWord& word() { return LowHalf(count.first()); }
-  uint64_t value() const { return count.first().load(std::memory_order_acquire) & kValue; }
-
+struct LatchHeader : TallyHeader {
   void CountDown(uint64_t by) {
     uint64_t seen = count.first().load(std::memory_order_relaxed);
     // Before: they are to come.
@@ -50,6 +40,8 @@ struct LatchHeader : CountedHeader {
     // Since it was found another may have counted it down, and have joined another latch with it:
     // the object is asked for here, where it is that of the state which is marked.
     const uint64_t state = hold.state.load(std::memory_order_acquire);
+    // Before and after: it is held, to be counted down by this process, or its burial.
+    // Test:   LatchCrashTest.WhoWaitsIsWokenWhoeverDies
     return (state & (Hold::kStep | Hold::kHeld | Hold::kMark)) == Hold::kHeld &&
            hold.Holds(*this) && hold.TryMark(state, Hold::kMark);
   }

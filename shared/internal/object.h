@@ -31,6 +31,24 @@ void FreeCell(ObjectHeader* cell);
 [[noreturn]] void CannotMake(ObjectType type, size_t size, std::string_view name,
                              const absl::Status& why);
 
+// A new object; `init(state)` makes what follows its header.
+template <typename State, typename Init>
+absl::StatusOr<State*> MakeObject(ObjectType type, std::string_view name, const Init& init) {
+  const absl::StatusOr<ObjectHeader*> cell = MakeCell(sizeof(State), alignof(State), name);
+  if (!cell.ok()) return cell.status();
+  auto* state = static_cast<State*>(*cell);
+  init(*state);
+  PublishCell(state, type);
+  return state;
+}
+// What was made, of `size` bytes to who asked for it; or the end of its constructor.
+template <typename State>
+State* OrCannotMake(const absl::StatusOr<State*>& made, ObjectType type, size_t size,
+                    std::string_view name) {
+  if (!made.ok()) CannotMake(type, size, name, made.status());
+  return *made;
+}
+
 }  // namespace mp::internal
 
 #endif  // MP_SHARED_INTERNAL_OBJECT_H_

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "shared/internal/futex.h"
 #include "shared/internal/object_type.h"
 
 namespace mp::internal {

@@ -5,8 +5,7 @@
 //   if (object.TryAcquire(table, *hold, /*slept=*/false)) ...       // the hold's
 //   object.Release(table, *hold);
 //
-// Layout: CountedHeader (its initial value is how many permits there were), of its count
-//   first   value (bits 0-30): how many are left; sleepers (31): somebody may sleep on the low half
+// Layout: TallyHeader, whose value is how many are left.
 
 #ifndef MP_SHARED_INTERNAL_PERMITS_H_
 #define MP_SHARED_INTERNAL_PERMITS_H_
@@ -14,21 +13,15 @@
 #include <cstdint>
 
 #include "shared/internal/atomic.h"
-#include "shared/internal/futex.h"
 #include "shared/internal/holds.h"
+#include "shared/internal/tally_header.h"
 
 namespace mp::internal {
 
-struct PermitsHeader : CountedHeader {
-  static constexpr uint64_t kValue = 0x7fffffff;
-  static constexpr uint64_t kSleepers = 0x80000000;
+struct PermitsHeader : TallyHeader {
   static constexpr int kMostValue = 0x7fffffff;
 
-  // By the maker.
-  void Init(uint64_t value) { InitCount(value, value); }
   Word& permits() { return count.first(); }
-  FutexWord& word() { return LowHalf(count.first()); }
-  uint64_t value() const { return count.first().load(std::memory_order_acquire) & kValue; }
 
   // `slept`: others may sleep still.
   [[nodiscard]] bool TryAcquire(bool slept);

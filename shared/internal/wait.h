@@ -40,6 +40,7 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/lane.h"
+#include "shared/internal/spinning.h"
 
 namespace mp::internal {
 
@@ -63,6 +64,27 @@ struct WaitOptions {
 // In a process that has a domain. Returns at once when the word is not `value`; may return
 // kWoken at any time.
 WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& options = {});
+
+// Spins, then sleeps on the low half of `word` while `pending(seen)` of what is there; `sleepers`
+// is a bit of that half, which says to who changes it that somebody may sleep, and is to wake all.
+// False: it is pending still at `deadline`.
+template <typename Pending>
+bool SleepWhile(Word& word, uint64_t sleepers, const timespec* deadline, const Pending& pending) {
+  auto is_pending = [&] { return pending(word.load(std::memory_order_acquire)); };
+  if (SpinUntil([&] { return !is_pending(); })) return true;
+  for (;;) {
+    uint64_t seen = word.load(std::memory_order_acquire);
+    if (!pending(seen)) return true;
+    if ((seen & sleepers) == 0) {
+      if (!word.compare_exchange_strong(seen, seen | sleepers, std::memory_order_acq_rel)) continue;
+      seen |= sleepers;
+    }
+    if (Wait(LowHalf(word), static_cast<uint32_t>(seen), {.deadline = deadline, .spin = false}) ==
+        WaitResult::kTimedOut) {
+      return !is_pending();
+    }
+  }
+}
 
 // Counts burials; a word to hand to Wait().
 uint32_t Deaths();

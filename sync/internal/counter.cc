@@ -21,19 +21,12 @@ absl::StatusOr<CounterState*> Counter::Make(ObjectType type, int value, std::str
   if (value < 0) {
     return absl::InvalidArgumentError(absl::StrCat("a value of ", value, "; 0 is the least"));
   }
-  const absl::StatusOr<ObjectHeader*> cell =
-      MakeCell(sizeof(CounterState), alignof(CounterState), name);
-  if (!cell.ok()) return cell.status();
-  auto* state = static_cast<CounterState*>(*cell);
-  state->Init(static_cast<uint64_t>(value));
-  PublishCell(state, type);
-  return state;
+  return MakeObject<CounterState>(
+      type, name, [value](CounterState& state) { state.Init(static_cast<uint64_t>(value)); });
 }
 
 CounterState* Counter::MakeOrDie(ObjectType type, int value, std::string_view name) {
-  const absl::StatusOr<CounterState*> state = Make(type, value, name);
-  if (!state.ok()) CannotMake(type, sizeof(CounterState), name, state.status());
-  return *state;
+  return OrCannotMake(Make(type, value, name), type, sizeof(CounterState), name);
 }
 
 absl::StatusOr<Counter> Counter::Create(ObjectType type, int value, std::string_view name) {

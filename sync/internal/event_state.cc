@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "shared/internal/futex.h"
-#include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
 
 namespace mp::internal {
@@ -27,23 +26,8 @@ void EventState::Set() {
 
 bool EventState::WaitSince(uint64_t seen, const timespec* deadline) {
   const uint64_t count = seen >> kCountShift;
-  auto was_set = [&] {
-    seen = Look();
-    return IsSet(seen) || seen >> kCountShift != count;
-  };
-  if (SpinUntil(was_set)) return true;
-  for (;;) {
-    if (was_set()) return true;
-    if ((seen & kSleepers) == 0) {
-      if (!word.compare_exchange_strong(seen, seen | kSleepers, std::memory_order_acq_rel)) {
-        continue;
-      }
-      seen |= kSleepers;
-    }
-    const WaitResult result = internal::Wait(LowHalf(word), static_cast<uint32_t>(seen),
-                                             {.deadline = deadline, .spin = false});
-    if (result == WaitResult::kTimedOut) return was_set();
-  }
+  return SleepWhile(word, kSleepers, deadline,
+                    [count](uint64_t now) { return !IsSet(now) && now >> kCountShift == count; });
 }
 
 }  // namespace mp::internal

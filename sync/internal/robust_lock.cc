@@ -45,18 +45,13 @@ void WakeAsNoted(uint64_t notes) {
 void LockState::FreeElements() { FreeBlock(static_cast<ArrayState*>(this)->data); }
 
 absl::StatusOr<LockState*> RobustLock::Make(ObjectType type, std::string_view name) {
-  const absl::StatusOr<ObjectHeader*> cell = MakeCell(sizeof(LockState), alignof(LockState), name);
-  if (!cell.ok()) return cell.status();
-  auto* state = static_cast<LockState*>(*cell);
-  state->Init(/*recursive=*/type == ObjectType::kRLock);
-  PublishCell(state, type);
-  return state;
+  return MakeObject<LockState>(type, name, [type](LockState& state) {
+    state.Init(/*recursive=*/type == ObjectType::kRLock);
+  });
 }
 
 LockState* RobustLock::MakeOrDie(ObjectType type, std::string_view name) {
-  const absl::StatusOr<LockState*> state = Make(type, name);
-  if (!state.ok()) CannotMake(type, sizeof(LockState), name, state.status());
-  return *state;
+  return OrCannotMake(Make(type, name), type, sizeof(LockState), name);
 }
 
 absl::StatusOr<RobustLock> RobustLock::Create(ObjectType type, std::string_view name) {
@@ -69,9 +64,9 @@ RobustLock::RobustLock(ObjectType type, std::string_view name) : state_(MakeOrDi
 
 bool RobustLock::Acquire(absl::Duration timeout) const {
   if (timeout <= absl::ZeroDuration()) return TryAcquire();
-  // Not before it is needed: to read the clock costs as much as the lock.
   if (HeldLocks::IsFull()) CheckLimit();
   const RobustMutex::Result result = state_->mutex.TryLock();
+  // Only where it is busy: to read the clock costs as much as the lock.
   if (result != RobustMutex::Result::kBusy) return AfterLock(result);
   return AcquireSlow(result, Deadline(timeout).get());
 }
