@@ -32,7 +32,7 @@ bool Condition::WaitUntil(const timespec* deadline) const {
   // Before it is counted, and until it has gone: by that it is known to live.
   internal::Lane* const lane = internal::LaneForNotes();
   const internal::SleepsOn note(lane, state_->word());
-  State::Waiter waiter(*state_, lane);
+  State::Waiter waiter(*state_, robust_lock().mutex(), lane);
   if (!waiter.Register()) {
     internal::Fatal(absl::StrCat(state_->Describe(), ": 65,535 threads wait on it already"));
   }

@@ -106,11 +106,16 @@ bool ConditionState::Waiter::Nap(const timespec* deadline) const {
   return result != WaitResult::kTimedOut || !is_last;
 }
 
+bool ConditionState::Waiter::MayGo(uint64_t seen) const {
+  const Signal signal = Signal::Of(seen);
+  return signal.notifies != notifies_ && signal.tokens != 0;
+}
+
 bool ConditionState::Waiter::TakeToken() {
   seen_ = state_.signal.load(std::memory_order_acquire);
   for (;;) {
+    if (!MayGo(seen_)) return false;
     Signal signal = Signal::Of(seen_);
-    if (signal.notifies == notifies_ || signal.tokens == 0) return false;
     --signal.tokens;
     --signal.waiting;
     // Before: notified or not, it has not gone; another may go in its place.
@@ -140,7 +145,15 @@ void ConditionState::Waiter::Leave() {
 
 bool ConditionState::Waiter::Wait(const timespec* deadline) {
   if (lane_ == nullptr) return Nap(deadline);
-  if (SpinUntil([this] { return TakeToken(); })) return true;
+  // A look, and a token taken, while the notifier still holds the lock takes from its processor the
+  // words that it has to write again to release it: a round trip then takes 1.5 us instead of 0.6.
+  constexpr int kPausesPerLook = 16;
+  if (SpinUntil<kPausesPerLook>([this] {
+        return MayGo(state_.signal.load(std::memory_order_acquire)) && lock_.HolderTid() == 0 &&
+               TakeToken();
+      })) {
+    return true;
+  }
   for (;;) {
     if (TakeToken()) return true;
     Signal signal = Signal::Of(seen_);

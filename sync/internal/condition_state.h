@@ -24,6 +24,7 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/lane.h"
+#include "shared/internal/robust_mutex.h"
 #include "sync/internal/lock_state.h"
 
 namespace mp::internal {
@@ -47,18 +48,22 @@ struct ConditionState : LockState {
    public:
     // `lane`: its lane, with a note that it sleeps on word(). One without (nullptr) would not be
     // found among the living, nor told of a death: it is not counted, and looks up by itself.
-    Waiter(ConditionState& state, const Lane* lane) : state_(state), lane_(lane) {}
+    // `lock`: the condition's.
+    Waiter(ConditionState& state, const RobustMutex& lock, const Lane* lane)
+        : state_(state), lock_(lock), lane_(lane) {}
     // By the holder of the lock. False: too many wait.
     [[nodiscard]] bool Register();
     // Without the lock. False: at `deadline` nobody had notified it.
     bool Wait(const timespec* deadline);
 
    private:
+    bool MayGo(uint64_t seen) const;
     bool TakeToken();
     void Leave();
     bool Nap(const timespec* deadline) const;
 
     ConditionState& state_;
+    const RobustMutex& lock_;
     const Lane* const lane_;
     uint64_t seen_ = 0;
     uint32_t notifies_ = 0;  // when it came

@@ -95,6 +95,7 @@ class RobustLock {
   template <typename Waits>
   bool WaitWhileHeld(const timespec* deadline, const Waits& waits) const;
 
+  const RobustMutex& mutex() const { return state_->mutex; }
   bool Locked() const { return state_->mutex.HolderTid() != 0; }
   bool HeldByThisThread() const { return state_->mutex.HolderTid() == ThreadId::OfThisThread(); }
   void AssertHeld() const;

@@ -121,7 +121,7 @@ class Scene {
     {
       Lane* const lane = internal::LaneForNotes();
       const SleepsOn note(lane, condition_.word());
-      ConditionState::Waiter waiter(condition_, lane);
+      ConditionState::Waiter waiter(condition_, condition_.mutex, lane);
       model_.Require(waiter.Register(), "there is no room for one more");
       comes_[Waits::Self()] = 1;
       waits_now_[Waits::Self()] = lane != nullptr ? 1 : 0;
