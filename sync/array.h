@@ -26,8 +26,8 @@
 //           array, or the lock that it was made with. Writing an element while another reads or
 //           writes it, without the lock, is a data race; an index past the end is undefined.
 // Limit:    as for Lock; as many elements as there is memory.
-// Cost:     144 bytes and the elements, in the domain; two words where the handle is. Access is
-//           two loads. The lock is uncontended without a system call. Figures in
+// Cost:     128 bytes, and a block with the elements, in the domain; two words where the handle
+//           is. Access is two loads. The lock is uncontended without a system call. Figures in
 //           docs/benchmarks.md.
 //
 // Without thread-safety annotations, as RLock.

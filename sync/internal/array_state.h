@@ -22,7 +22,7 @@ struct ArrayState : LockState {
   void* data;
   size_t size;
 };
-static_assert(sizeof(ArrayState) <= 128);  // with its owner word, 136 bytes
+static_assert(sizeof(ArrayState) <= 120);  // with its owner word, 128 bytes
 
 }  // namespace mp::internal
 

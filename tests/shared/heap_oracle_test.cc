@@ -13,6 +13,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "shared/heap.h"
+#include "shared/internal/size_class.h"
+#include "shared/internal/size_class.h"
+#include "shared/internal/slab.h"
 #include "shared/owner.h"
 #include "tests/shared/test_heap.h"
 #include "tests/support/settings.h"
@@ -143,7 +146,8 @@ void ExpectEmpty(const TestHeap& heap, int arenas) {
   const HeapStats stats = heap->Stats();
   EXPECT_EQ(stats.in_use, 0u);
   EXPECT_LE(stats.free, 8 * kMiB);
-  EXPECT_LE(stats.committed - stats.free, static_cast<size_t>(arenas) * 32 * 64 * kKiB);
+  EXPECT_LE(stats.committed - stats.free,
+            size_t{internal::kSizeClassCount} * arenas * internal::Slab::kBytes);
 }
 
 void UseAndCheck(const TestHeap& heap, uint64_t seed, int steps) {
