@@ -68,9 +68,12 @@ bool Latch::CountDownJoined() const {
 }
 
 bool Latch::Wait(absl::Duration timeout) const {
-  if (TryWait()) return true;
-  if (timeout <= absl::ZeroDuration()) return false;
-  return WaitUntil(internal::Deadline(timeout).get());
+  if (timeout <= absl::ZeroDuration()) return TryWait();
+  return GetCount() == 0 || WaitUntil(internal::Deadline(timeout).get());
+}
+
+bool Latch::TryWait() const {
+  return GetCount() == 0 || (internal::LookForTheDead() && GetCount() == 0);
 }
 
 bool Latch::WaitUntil(const timespec* deadline) const {

@@ -60,11 +60,11 @@ class Latch {
 
   // Until it is at nothing.
   void Wait() const {
-    if (!TryWait()) WaitUntil(nullptr);
+    if (GetCount() != 0) WaitUntil(nullptr);
   }
   // False: it was not, in time. Zero or less looks once.
   [[nodiscard]] bool Wait(absl::Duration timeout) const;
-  [[nodiscard]] bool TryWait() const { return state_->value() == 0; }
+  [[nodiscard]] bool TryWait() const;
   // How many are to come; the answer may be old when it arrives.
   int GetCount() const { return static_cast<int>(state_->value()); }
 

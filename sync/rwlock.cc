@@ -116,7 +116,12 @@ bool RWLock::Acquire(absl::Duration timeout) const {
 }
 
 bool RWLock::TryAcquire() const {
-  if (IsReading() || !lock_.TryAcquire()) return false;
+  if (IsReading()) return false;
+  return TryBeginWriting() || (internal::LookForTheDead() && TryBeginWriting());
+}
+
+bool RWLock::TryBeginWriting() const {
+  if (!lock_.TryAcquire()) return false;
   state_->writer.fetch_or(State::kWriter, std::memory_order_seq_cst);
   if (!AnyReader()) return true;
   EndWriting();

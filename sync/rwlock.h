@@ -145,6 +145,7 @@ class ABSL_LOCKABLE RWLock {
   static absl::StatusOr<State*> Make(const RWLockOptions& options);
   static internal::Handle<State> MakeOrDie(const RWLockOptions& options);
 
+  bool TryBeginWriting() const;
   bool AcquireBefore(const timespec* deadline) const;
   bool WaitForReaders(const timespec* deadline) const;
   bool AnyReader() const;

@@ -1,8 +1,12 @@
 #include "shared/internal/wait.h"
 
+#include <time.h>
+
 #include <cstdint>
+#include <vector>
 
 #include "shared/domain.h"
+#include "shared/internal/sentry.h"
 #include "shared/internal/waiter.h"
 
 namespace mp::internal {
@@ -11,7 +15,24 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
   Domain& domain = *Domain::Current();
   Waiter waiter(word, value, options, domain.lanes(), domain.sentry_post());
   if (const Waiter::Result seen = waiter.LookAndSpin(); seen.has_value()) return *seen;
-  return Domain::HasSlot() ? waiter.Sleep(domain.ThisUndertaker()) : waiter.SleepWithoutSlot();
+  const WaitResult result =
+      Domain::HasSlot() ? waiter.Sleep(domain.ThisUndertaker()) : waiter.SleepWithoutSlot();
+  if (result == WaitResult::kTimedOut) static_cast<void>(LookForTheDead());
+  return result;
+}
+
+bool LookForTheDead() {
+  constexpr int64_t kPause = 10;  // milliseconds
+  static constinit thread_local int64_t next = 0;
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  const int64_t milliseconds = int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+  if (milliseconds < next || !Domain::HasSlot()) return false;
+  next = milliseconds + kPause;
+  Domain& domain = *Domain::Current();
+  std::vector<FutexExpectation> words;
+  static_cast<void>(Sentry(domain.ThisUndertaker(), domain.sentry_post()).Look(words));
+  return true;
 }
 
 uint32_t Deaths() { return Domain::Current()->lanes().deaths().load(std::memory_order_acquire); }

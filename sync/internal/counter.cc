@@ -13,6 +13,7 @@
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
 #include "shared/internal/object.h"
+#include "shared/internal/wait.h"
 #include "sync/internal/take_hold.h"
 
 namespace mp::internal {
@@ -38,14 +39,16 @@ absl::StatusOr<Counter> Counter::Create(ObjectType type, int value, std::string_
 Counter::Counter(ObjectType type, int value, std::string_view name)
     : state_(MakeOrDie(type, value, name)) {}
 
+// Without those whom the dead have.
+bool Counter::TryAgain() const { return LookForTheDead() && state_->TryAcquire(/*slept=*/false); }
+
 bool Counter::AcquireUntil(const timespec* deadline) const {
   return state_->WaitToTake(deadline, [this](bool slept) { return state_->TryAcquire(slept); });
 }
 
 bool Counter::Acquire(absl::Duration timeout) const {
-  if (TryAcquire()) return true;
-  if (timeout <= absl::ZeroDuration()) return false;
-  return AcquireUntil(Deadline(timeout).get());
+  if (timeout <= absl::ZeroDuration()) return TryAcquire();
+  return state_->TryAcquire(/*slept=*/false) || AcquireUntil(Deadline(timeout).get());
 }
 
 bool Counter::Release(int count) const {
@@ -57,8 +60,9 @@ Hold* Counter::AcquirePermit(absl::Duration timeout) const {
   HoldTable& holds = Domain::Current()->holds();
   Hold* const hold = TakeHold(*state_, "permit");
   auto try_take = [&](bool slept) { return state_->TryAcquire(holds, *hold, slept); };
-  if (try_take(false) ||
-      (timeout > absl::ZeroDuration() && state_->WaitToTake(Deadline(timeout).get(), try_take))) {
+  if (try_take(false)) return hold;
+  if (timeout > absl::ZeroDuration() ? state_->WaitToTake(Deadline(timeout).get(), try_take)
+                                     : LookForTheDead() && try_take(false)) {
     return hold;
   }
   holds.Return(hold);

@@ -31,7 +31,7 @@ class Counter {
     if (!state_->TryAcquire(/*slept=*/false)) static_cast<void>(AcquireUntil(nullptr));
   }
   bool Acquire(absl::Duration timeout) const;
-  bool TryAcquire() const { return state_->TryAcquire(/*slept=*/false); }
+  bool TryAcquire() const { return state_->TryAcquire(/*slept=*/false) || TryAgain(); }
   // False: there would be more than there can be.
   bool Release(int count) const;
   int Value() const { return static_cast<int>(state_->value()); }
@@ -48,6 +48,7 @@ class Counter {
 
   static absl::StatusOr<CounterState*> Make(ObjectType type, int value, std::string_view name);
   static CounterState* MakeOrDie(ObjectType type, int value, std::string_view name);
+  bool TryAgain() const;
   bool AcquireUntil(const timespec* deadline) const;
 
   Handle<CounterState> state_;

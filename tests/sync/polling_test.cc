@@ -1,0 +1,85 @@
+// Who only tries, or waits for too short a time to watch over the family: where nobody else does,
+// either, it has what a dead process had all the same.
+
+#include <gtest/gtest.h>
+#include <sys/types.h>
+
+#include <functional>
+
+#include "absl/time/time.h"
+#include "sync/latch.h"
+#include "sync/rwlock.h"
+#include "sync/semaphore.h"
+#include "tests/support/fork.h"
+#include "tests/support/gate.h"
+#include "tests/support/inherited.h"
+
+// What tests do to locks on purpose the thread-safety analysis would not let them.
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wthread-safety-analysis"
+#endif
+
+namespace mp {
+namespace {
+
+using testing::ForkMortal;
+using testing::Gate;
+using testing::Inherited;
+using testing::KillAndReap;
+
+constexpr absl::Duration kShort = absl::Milliseconds(1);
+
+// A process `takes` something and is killed while it has it.
+void TakeAndDie(const std::function<void()>& takes) {
+  const Inherited<Gate> taken;
+  const pid_t pid = ForkMortal([&] {
+    takes();
+    taken->Open();
+    Inherited<Gate>()->Wait();  // for the end
+  });
+  taken->Wait();
+  KillAndReap(pid);
+}
+
+void UntilTrue(const std::function<bool()>& polls) {
+  while (!polls()) {
+  }
+}
+
+TEST(PollingTest, APermitOfADeadProcessIsThere) {
+  const Semaphore semaphore;
+  for (const std::function<bool()>& polls : {
+           std::function<bool()>([&] { return semaphore.TryAcquire(); }),
+           std::function<bool()>([&] { return semaphore.Acquire(absl::ZeroDuration()); }),
+           std::function<bool()>([&] { return semaphore.Acquire(kShort); }),
+       }) {
+    TakeAndDie([&] { static Permit permit = semaphore.AcquirePermit(); });
+    UntilTrue(polls);
+    semaphore.Release();
+  }
+  for (const absl::Duration timeout : {absl::ZeroDuration(), kShort}) {
+    TakeAndDie([&] { static Permit permit = semaphore.AcquirePermit(); });
+    UntilTrue([&] { return semaphore.AcquirePermit(timeout).has_value(); });
+  }
+  EXPECT_EQ(semaphore.GetValue(), 1);
+}
+
+TEST(PollingTest, WhatADeadProcessReadCanBeWritten) {
+  const RWLock lock;
+  for (const absl::Duration timeout : {absl::ZeroDuration(), kShort}) {
+    TakeAndDie([&] { lock.AcquireShared(); });
+    UntilTrue([&] { return lock.Acquire(timeout); });
+    lock.Release();
+  }
+}
+
+TEST(PollingTest, ALatchCountsTheDead) {
+  for (const absl::Duration timeout : {absl::ZeroDuration(), kShort}) {
+    const Latch latch(1);
+    TakeAndDie([&] { latch.Join(); });
+    UntilTrue([&] { return latch.Wait(timeout); });
+  }
+}
+
+}  // namespace
+}  // namespace mp
