@@ -81,8 +81,7 @@ bool MessageQueue::Init(QueueState& state, uint64_t limit) {
 namespace {
 
 RobustMutex::Result LockSlow(const QueueState& state, RobustMutex& mutex,
-                             const timespec* deadline) {
-  RobustMutex::Result result = mutex.TryLock();
+                             RobustMutex::Result result, const timespec* deadline) {
   if (result == RobustMutex::Result::kBusy) {
     SpinRarelyUntil([&] {
       if (mutex.HolderTid() == 0) result = mutex.TryLock();
@@ -105,8 +104,8 @@ RobustMutex::Result LockSlow(const QueueState& state, RobustMutex& mutex,
 
 }  // namespace
 
-bool MessageQueue::LockToPutSlow(const timespec* deadline) {
-  const RobustMutex::Result result = LockSlow(state_, state_.put, deadline);
+bool MessageQueue::LockToPutSlow(RobustMutex::Result result, const timespec* deadline) {
+  result = LockSlow(state_, state_.put, result, deadline);
   if (result != RobustMutex::Result::kOwnerDied) return result == RobustMutex::Result::kAcquired;
   RepairPut();
   return true;
@@ -121,8 +120,8 @@ void MessageQueue::RepairPut() {
   state_.put.MarkConsistent();
 }
 
-bool MessageQueue::LockToGetSlow(const timespec* deadline) {
-  const RobustMutex::Result result = LockSlow(state_, state_.get, deadline);
+bool MessageQueue::LockToGetSlow(RobustMutex::Result result, const timespec* deadline) {
+  result = LockSlow(state_, state_.get, result, deadline);
   if (result != RobustMutex::Result::kOwnerDied) return result == RobustMutex::Result::kAcquired;
   state_.flags.fetch_or(QueueState::kStray, std::memory_order_relaxed);
   state_.get.MarkConsistent();
@@ -410,7 +409,12 @@ void QueueState::FreeBlocks() { MessageQueue(*this).FreeAll(); }
 
 // By who ends the queue, alone.
 void MessageQueue::FreeAll() {
+  // Of one that died with a lock, and nobody came after it, stray blocks may be left.
+  static_cast<void>(LockToPut(nullptr));
+  Unlock(state_.put);
+  static_cast<void>(LockToGet(nullptr));
   TakeAll();
+  Unlock(state_.get);
   if ((state_.flags.load(std::memory_order_relaxed) & QueueState::kStray) != 0) FreeAllStray();
   for (QueueRing* ring = RingAt(state_.get_ring); ring != nullptr;) {
     QueueRing* const next = ring->Next();

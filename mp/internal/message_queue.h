@@ -85,13 +85,16 @@ class MessageQueue {
 
   // False: not by `deadline`.
   bool LockToPut(const timespec* deadline) {
-    return state_.put.TryLock() == RobustMutex::Result::kAcquired || LockToPutSlow(deadline);
+    const RobustMutex::Result result = state_.put.TryLock();
+    return result == RobustMutex::Result::kAcquired || LockToPutSlow(result, deadline);
   }
   bool LockToGet(const timespec* deadline) {
-    return state_.get.TryLock() == RobustMutex::Result::kAcquired || LockToGetSlow(deadline);
+    const RobustMutex::Result result = state_.get.TryLock();
+    return result == RobustMutex::Result::kAcquired || LockToGetSlow(result, deadline);
   }
-  bool LockToPutSlow(const timespec* deadline);
-  bool LockToGetSlow(const timespec* deadline);
+  // Where a first try had this result.
+  bool LockToPutSlow(RobustMutex::Result result, const timespec* deadline);
+  bool LockToGetSlow(RobustMutex::Result result, const timespec* deadline);
   static void Unlock(RobustMutex& mutex) { static_cast<void>(mutex.Unlock()); }
 
   // By who has the lock to put: where the head of a message that takes `units` is to be, or why

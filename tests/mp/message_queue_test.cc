@@ -7,17 +7,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
-#include "shared/domain.h"
 #include "shared/inspect.h"
 #include "shared/internal/deadline.h"
-#include "shared/internal/handle.h"
-#include "shared/internal/object.h"
+#include "tests/mp/test_queue.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
 #include "tests/support/peer.h"
@@ -26,62 +23,11 @@ namespace mp::internal {
 namespace {
 
 using Result = MessageQueue::Result;
+using mp::testing::kNow;
+using mp::testing::Message;
 using mp::testing::PeerNames;
 using mp::testing::Peers;
-
-constexpr timespec kNow = {};  // is past
-
-// A queue and its end.
-class TestQueue {
- public:
-  explicit TestQueue(uint64_t limit = 0)
-      : state_(MakeObject<QueueState>(ObjectType::kQueue, "test", [limit](QueueState& state) {
-                 EXPECT_TRUE(MessageQueue::Init(state, limit));
-               }).value()) {}
-
-  QueueState& state() const { return *state_; }
-
-  Result TryPut(const std::string& message) const { return Put(message, &kNow); }
-  Result Put(const std::string& message, const timespec* deadline = nullptr) const {
-    MessageQueue queue(*state_);
-    if (message.size() > MessageQueue::kMostInRing) {
-      void* const block = Domain::Current()->Allocate(message.size()).value();
-      std::memcpy(block, message.data(), message.size());
-      const Result result = queue.PutBlock(block, message.size(), deadline);
-      if (result != Result::kDone) Domain::Current()->Free(block);
-      return result;
-    }
-    return queue.Put(
-        message.size(), [&](void* place) { std::memcpy(place, message.data(), message.size()); },
-        deadline);
-  }
-  // nullopt: `*why`.
-  std::optional<std::string> Get(const timespec* deadline = nullptr, Result* why = nullptr) const {
-    std::string message;
-    MessageQueue queue(*state_);
-    const Result result =
-        queue.Get([&](const void* place,
-                      size_t size) { message.assign(static_cast<const char*>(place), size); },
-                  [&](void* block, size_t size) {
-                    message.assign(static_cast<const char*>(block), size);
-                    Domain::Current()->Free(block);
-                  },
-                  deadline);
-    if (why != nullptr) *why = result;
-    if (result != Result::kDone) return std::nullopt;
-    return message;
-  }
-  std::optional<std::string> TryGet(Result* why = nullptr) const { return Get(&kNow, why); }
-
- private:
-  Handle<QueueState> state_;
-};
-
-std::string Message(size_t size, uint64_t seed) {
-  std::string message(size, '\0');
-  for (char& c : message) c = static_cast<char>((seed = seed * 6364136223846793005 + 1) >> 56);
-  return message;
-}
+using mp::testing::TestQueue;
 
 TEST(MessageQueueTest, IsEmptyAtFirst) {
   const TestQueue queue;
