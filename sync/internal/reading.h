@@ -54,6 +54,8 @@ class Reading {
   }
 
  private:
+  friend struct ReadingTestPeer;
+
   static constexpr uint64_t kOnce = uint64_t{1} << 48;
   static constexpr uint64_t kAddress = kOnce - 1;
 
