@@ -158,6 +158,7 @@ class Domain {
  private:
   friend struct DomainForkHandlers;
   friend class internal::SnapshotMaker;  // has a copy of it
+  friend struct DomainTestPeer;
 
   Domain() = default;
 
