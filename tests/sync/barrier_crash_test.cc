@@ -19,6 +19,7 @@
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/inherited.h"
+#include "tests/support/listed.h"
 
 namespace mp {
 namespace {
@@ -26,6 +27,7 @@ namespace {
 using testing::CrashCase;
 using testing::CrashReport;
 using testing::Inherited;
+using testing::Listed;
 using testing::RunCrashSweep;
 using testing::Settle;
 
@@ -172,9 +174,7 @@ TEST_F(BarrierCrashTest, TheMakingAndTheEndOfOneLeaveNothing) {
   crash.check = [this]() -> std::string {
     std::string broken = UsableAgain();
     if (!broken.empty()) return broken;
-    for (const ObjectInfo& object : ListObjects()) {
-      if (object.name == "own") return "it is there still";
-    }
+    if (Listed("own").has_value()) return "it is there still";
     return "";
   };
   Sweep(crash);

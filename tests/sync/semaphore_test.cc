@@ -4,7 +4,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <atomic>
 #include <chrono>
@@ -39,6 +38,7 @@ using testing::Child;
 using testing::kSanitized;
 using testing::PeerNames;
 using testing::Peers;
+using testing::SleepsOnAfterAlarms;
 using testing::ThreadPeer;
 
 constexpr int kMost = std::numeric_limits<int>::max();
@@ -421,11 +421,7 @@ TEST(SemaphoreTest, SignalsDoNotEndAWait) {
     });
     ASSERT_TRUE(waiter.RunTo("before"));
     waiter.Go();
-    for (int i = 0; i < 10; ++i) {
-      ASSERT_TRUE(waiter.WaitUntilAsleep());
-      kill(waiter.pid(), SIGALRM);
-    }
-    ASSERT_TRUE(waiter.WaitUntilAsleep());
+    ASSERT_TRUE(SleepsOnAfterAlarms(waiter));
     semaphore.Release();
     EXPECT_EQ(waiter.Finish(), 0);
     EXPECT_EQ(semaphore.TryAcquire(), permit);
