@@ -69,11 +69,11 @@ bool Latch::CountDownJoined() const {
 
 bool Latch::Wait(absl::Duration timeout) const {
   if (timeout <= absl::ZeroDuration()) return TryWait();
-  return GetCount() == 0 || WaitUntil(internal::Deadline(timeout).get());
+  return state_->value() == 0 || WaitUntil(internal::Deadline(timeout).get());
 }
 
 bool Latch::TryWait() const {
-  return GetCount() == 0 || (internal::LookForTheDead() && GetCount() == 0);
+  return state_->value() == 0 || (internal::LookForTheDead() && state_->value() == 0);
 }
 
 bool Latch::WaitUntil(const timespec* deadline) const {

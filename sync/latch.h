@@ -17,7 +17,7 @@
 // Lifetime: as that of a Shared (shared/shared.h); and no shorter than processes have joined it and
 //           are not counted down.
 // Threads:  what one thread has joined another of its process may count down.
-// Signals:  Wait() goes on after a handler; GetCount() may be called in one.
+// Signals:  not in a signal handler. Wait() goes on after one.
 // Misuse:   a negative number: this process ends, with one line that names the latch. To count
 //           down more than are to come is no misuse: the latch is at nothing then.
 // Limit:    a latch of 2,147,483,647; as many that are joined at once as the domain has room for,
@@ -60,13 +60,13 @@ class Latch {
 
   // Until it is at nothing.
   void Wait() const {
-    if (GetCount() != 0) WaitUntil(nullptr);
+    if (state_->value() != 0) WaitUntil(nullptr);
   }
   // False: it was not, in time. Zero or less looks once.
   [[nodiscard]] bool Wait(absl::Duration timeout) const;
   [[nodiscard]] bool TryWait() const;
   // How many are to come; the answer may be old when it arrives.
-  int GetCount() const { return static_cast<int>(state_->value()); }
+  int GetCount() const { return static_cast<int>(TryWait() ? 0 : state_->value()); }
 
  private:
   struct State : internal::LatchHeader {

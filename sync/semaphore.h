@@ -21,7 +21,7 @@
 // Fork:     a child has the handle. A copy of its parent's Permit that it has does nothing.
 // Lifetime: as that of a Shared (shared/shared.h); and no shorter than that of its permits.
 // Threads:  a Permit may be moved to another thread, and ends there.
-// Signals:  Release() and GetValue() may be called in a signal handler. A wait goes on after one.
+// Signals:  Release() may be called in a signal handler. A wait goes on after one.
 // Misuse:   more than 2,147,483,647 permits, or a negative number of them: this process ends, with
 //           one line that names the semaphore; so it does for a negative initial value, which
 //           Create() refuses.

@@ -51,6 +51,12 @@ bool Counter::Acquire(absl::Duration timeout) const {
   return state_->TryAcquire(/*slept=*/false) || AcquireUntil(Deadline(timeout).get());
 }
 
+int Counter::Value() const {
+  uint64_t value = state_->value();
+  if (value == 0 && LookForTheDead()) value = state_->value();
+  return static_cast<int>(value);
+}
+
 bool Counter::Release(int count) const {
   if (count < 0) Fatal(absl::StrCat(state_->Describe(), ": released ", count, " times"));
   return count == 0 || state_->TryRelease(static_cast<uint64_t>(count));

@@ -34,7 +34,7 @@ class Counter {
   bool TryAcquire() const { return state_->TryAcquire(/*slept=*/false) || TryAgain(); }
   // False: there would be more than there can be.
   bool Release(int count) const;
-  int Value() const { return static_cast<int>(state_->value()); }
+  int Value() const;
   uint64_t most() const { return state_->most(); }
 
   // The hold of a permit; nullptr: there was none in time.

@@ -157,6 +157,7 @@ Domain::Identity* Domain::identity_ = nullptr;
 
 internal::ProcessId Domain::Register() { model::Fail("a process has no id"); }
 int Domain::BuryTheDead(internal::Evidence) { return 0; }
+void Domain::EndIfCopy() {}
 
 namespace internal {
 

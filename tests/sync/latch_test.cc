@@ -488,23 +488,5 @@ TEST(LatchSignalTest, HandlersDoNotShortenATimeout) {
   EXPECT_EQ(waiter.Finish(), 0);
 }
 
-// What a handler of a signal asks.
-const Latch* in_handler = nullptr;
-std::atomic<int> seen_in_handler = 0;
-
-TEST(LatchSignalTest, TheCountMayBeReadInAHandler) {
-  const Latch latch(kMost);
-  in_handler = &latch;
-  Child child([&] {
-    const Alarms alarms(200, [](int) { seen_in_handler.store(in_handler->GetCount()); });
-    while (seen_in_handler.load() == 0 || latch.GetCount() > kMost - 2000) {
-      latch.Join();
-      latch.CountDown();
-    }
-    EXPECT_GT(seen_in_handler.load(), 0);
-  });
-  EXPECT_EQ(child.Finish(), 0);
-}
-
 }  // namespace
 }  // namespace mp
