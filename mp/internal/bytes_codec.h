@@ -68,7 +68,7 @@ bool IsRight(const T& value) {
 
 // T need not have a constructor.
 template <class T>
-struct BytesOf {
+struct RawBytesOf {
   alignas(T) std::byte bytes[sizeof(T)];
 };
 
@@ -78,7 +78,7 @@ requires(kKind<T> == Kind::kBytes) struct BuiltIn<T> {
 
   static void Encode(const T& value, Encoder& encoder) { encoder.PutBytes(&value, sizeof(T)); }
   static T Decode(Decoder& decoder) {
-    BytesOf<T> bytes;
+    RawBytesOf<T> bytes;
     decoder.GetBytes(&bytes, sizeof(T));
     if constexpr (HasWrongBytes<T>()) {
       if (!IsRight(*reinterpret_cast<const T*>(&bytes))) {

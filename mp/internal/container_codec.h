@@ -32,7 +32,7 @@ class UnalignedIterator {
 
   explicit UnalignedIterator(const char* at) : at_(at) {}
   T operator*() const {
-    BytesOf<T> bytes;
+    RawBytesOf<T> bytes;
     std::memcpy(&bytes, at_, sizeof(T));
     return std::bit_cast<T>(bytes);
   }
@@ -123,7 +123,7 @@ requires(kKind<T> == Kind::kSequence) struct BuiltIn<T> {
   static void CheckElements(const char* at, size_t length, Decoder& decoder) {
     if constexpr (HasWrongBytes<Element>()) {
       for (size_t i = 0; i < length; ++i) {
-        BytesOf<Element> bytes;
+        RawBytesOf<Element> bytes;
         std::memcpy(&bytes, at + i * sizeof(Element), sizeof(Element));
         if (!IsRight(*reinterpret_cast<const Element*>(&bytes))) {
           decoder.Fail("an element of bytes that are no value: a bool is 0 or 1");
