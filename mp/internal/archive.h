@@ -8,6 +8,10 @@
 #ifndef MP_MP_INTERNAL_ARCHIVE_H_
 #define MP_MP_INTERNAL_ARCHIVE_H_
 
+// Its table of versions is all threads'. The build defines this for whoever includes it.
+#ifndef CEREAL_THREAD_SAFE
+#define CEREAL_THREAD_SAFE 1
+#endif
 #include <cereal/cereal.hpp>
 #include <concepts>
 #include <cstddef>
@@ -17,6 +21,10 @@
 
 #include "mp/decoder.h"
 #include "mp/encoder.h"
+
+#if !CEREAL_THREAD_SAFE
+#error "mp: build with -DCEREAL_THREAD_SAFE=1: messages are sent by any thread"
+#endif
 
 namespace mp::internal {
 
