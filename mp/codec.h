@@ -21,17 +21,24 @@
 // Anything else is an error of the compiler that says what to write instead: pointers and
 // references, string_view, span, functions and lambdas, atomics, mutexes. Encodable<T> asks first.
 //
-//   struct Color {                                           template <>
-//     template <class Archive>                               struct mp::Codec<Color> {
-//     void serialize(Archive& archive) {                       static void Encode(const Color& c,
-//       archive(red, green, blue);                                                mp::Encoder& e) {
-//     }                                                          e.Put(c.rgb());
-//     ...                                                      }
-//   };                                                         static Color Decode(mp::Decoder& d)
-//   {
-//                                                                return Color(d.Get<uint32_t>());
-//                                                              }
-//                                                            };
+//   class Color {                                // a class that says what it consists of
+//    public:
+//     template <class Archive>
+//     void serialize(Archive& archive) { archive(red_, green_, blue_); }
+//     ...
+//   };
+//
+//   template <>                                  // and one that is another's
+//   struct mp::Codec<Ratio> {
+//     static void Encode(const Ratio& ratio, mp::Encoder& encoder) {
+//       encoder.Put(ratio.numerator());
+//       encoder.Put(ratio.denominator());
+//     }
+//     static Ratio Decode(mp::Decoder& decoder) {
+//       const int numerator = decoder.Get<int>();  // does not return where the bytes are bad
+//       return Ratio(numerator, decoder.Get<int>());
+//     }
+//   };
 //
 // Errors:   what cannot be sent is kInvalidArgument: nesting of more than 500 values, or what your
 //           code says; what your code throws while it encodes, kInternal. Bytes that are no T are

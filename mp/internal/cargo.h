@@ -6,9 +6,11 @@
 //   T value = Decode<T>(bytes, cargo.words());              // this process's own stakes, too
 //   Cargo(place, n).Drop();                                 // then the message's
 //
-// `place` lies in the domain, aligned to 8 bytes. Before each Load() the block belongs to whom its
-// burial, or DropHandlesIn() (shared/internal/limbo.h), looks at: the process that sends, the
-// object or the message. A death in here leaves as many stakes as words that say so.
+// `place` lies in the domain, aligned to 8 bytes. Its block is the sending process's while this
+// loads it, whose burial then finds the words; and a message's or an object's (Heap::SetOwner()) as
+// soon as others may receive it. Who receives it may make it its own. One that is a process's is
+// dropped by that one: what its children have of it counts as a copy, and nothing happens. A death
+// in here leaves as many stakes as words that say so.
 
 #ifndef MP_MP_INTERNAL_CARGO_H_
 #define MP_MP_INTERNAL_CARGO_H_

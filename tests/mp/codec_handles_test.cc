@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -379,11 +381,14 @@ TEST_F(CodecHandlesTest, AHandleOfAnotherTypeIsDataLoss) {
 }
 
 TEST_F(CodecHandlesTest, AHandleInAnothersPlaceIsDataLoss) {
-  using Two = std::pair<RawValue<int>, RawValue<int>>;
-  const Message message(Two(RawValue<int>(1), RawValue<int>(2)));
-  // Each mark is 16 bytes.
-  for (int i = 0; i < 16; ++i) std::swap(message.data()[i], message.data()[16 + i]);
-  EXPECT_THAT(message.Get<Two>().status(),
+  // So many that the last ones lie in cells that nothing lay in before.
+  std::vector<RawValue<int>> values;
+  for (int i = 0; i < 100; ++i) values.emplace_back(i);
+  const Message message(values);
+  // Behind the length each mark is 16 bytes.
+  char* const last = message.data() + 1 + 99 * 16;
+  std::swap_ranges(last, last + 16, last - 16);
+  EXPECT_THAT(message.Get<std::vector<RawValue<int>>>().status(),
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("not the one")));
   message.Drop();
 }
