@@ -55,6 +55,7 @@
 #include "shared/heap.h"
 #include "shared/internal/array_cell.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/object.h"
 #include "sync/internal/array_state.h"
 #include "sync/internal/robust_lock.h"
@@ -174,6 +175,9 @@ class Array : public internal::WithLock {
   }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Array;
+
   using State = internal::ArrayState;
 
   explicit Array(const internal::Handle<State>& state)

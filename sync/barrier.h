@@ -47,6 +47,7 @@
 #include "absl/time/time.h"
 #include "shared/internal/barrier_header.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 
 namespace mp {
 
@@ -84,6 +85,9 @@ class Barrier {
   bool Broken() const { return (Settled() & State::kBroken) != 0; }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Barrier;
+
   struct State : internal::BarrierHeader {
     void FreeBlocks();
   };

@@ -37,6 +37,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/latch_header.h"
 
 namespace mp {
@@ -69,6 +70,9 @@ class Latch {
   int GetCount() const { return static_cast<int>(TryWait() ? 0 : state_->value()); }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Latch;
+
   struct State : internal::LatchHeader {
     void FreeBlocks() {}
   };

@@ -28,6 +28,7 @@
 #include "absl/status/statusor.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "sync/internal/robust_lock.h"
 
 namespace mp {
@@ -58,6 +59,9 @@ class Once {
   bool owner_died() const { return lock_.owner_died(); }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Once;
+
   // Layout: LockState, whose lock is held by who runs it, then
   //   done   its holder,  kDone: it has been run, which commits; kSleepers: somebody may sleep
   //          who waits    until it has

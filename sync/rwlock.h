@@ -45,6 +45,7 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/holds.h"
 #include "sync/internal/robust_lock.h"
 #include "sync/lock_guard.h"  // IWYU pragma: export
@@ -119,6 +120,9 @@ class ABSL_LOCKABLE RWLock {
   }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = RWLock;
+
   // Layout: LockState, whose lock the writer holds from before it waits for the readers to go, then
   //   writer   its holder,   kWriter: it writes, or waits for the readers; kDrains: it waits;
   //            readers       kReaders: some wait for it

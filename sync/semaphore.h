@@ -38,6 +38,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/object_type.h"
 #include "sync/internal/counter.h"
 #include "sync/internal/semaphore_base.h"
@@ -69,6 +70,9 @@ class Semaphore : public internal::SemaphoreBase {
   void Release(int count = 1) const;
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Semaphore;
+
   explicit Semaphore(internal::Counter counter) : SemaphoreBase(std::move(counter)) {}
 };
 
@@ -90,6 +94,9 @@ class BoundedSemaphore : public internal::SemaphoreBase {
   absl::Status Release(int count = 1) const;
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = BoundedSemaphore;
+
   explicit BoundedSemaphore(internal::Counter counter) : SemaphoreBase(std::move(counter)) {}
 };
 

@@ -18,6 +18,7 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/held_locks.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/object.h"
@@ -119,6 +120,8 @@ class RobustLock {
   }
 
  private:
+  friend struct HandleAccess;
+
   explicit RobustLock(LockState* state) : state_(state) {}
 
   static absl::StatusOr<LockState*> Make(ObjectType type, std::string_view name);
