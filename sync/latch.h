@@ -1,13 +1,13 @@
 // Latch: threads and processes of a family wait until it has been counted down to nothing, once. A
 // handle: copies mean the same latch.
 //
-//   mp::Latch started(3);
+//   mp::Latch started(1);
 //   mp::Process child([started] {
-//     started.Join();       // counted down by this process's death, if not before
+//     started.Join();       // from here on counted down by this process's death, if not before
 //     ...
 //     started.CountDown();
 //   });
-//   started.Wait();         // also if the child was killed
+//   started.Wait();         // also if the child is killed, once it has joined
 //
 // Ordering: what was done before a CountDown() is visible to whoever has waited.
 // Death:    a process that has called Join() is counted down by its death, if it was not before,
@@ -23,8 +23,11 @@
 // Limit:    a latch of 2,147,483,647; as many that are joined at once as the domain has room for,
 //           permits and others that processes hold included: 163,840 by default
 //           (shared/internal/holds.h).
-// Cost:     88 bytes of the domain, and 24 for one that is joined. Who waits spins a little, then
-//           sleeps; no system call where nobody sleeps. Figures in docs/benchmarks.md.
+// Cost:     88 bytes of the domain, and 24 for one that is joined. Who counts down one that is
+// joined
+//           looks at all places for holds of the family, as a writer of an RWLock does. Who waits
+//           spins a little, then sleeps; no system call where nobody sleeps. Figures in
+//           docs/benchmarks.md.
 
 #ifndef MP_SYNC_LATCH_H_
 #define MP_SYNC_LATCH_H_

@@ -22,8 +22,11 @@
 #ifndef MP_SYNC_ONCE_H_
 #define MP_SYNC_ONCE_H_
 
+#include <concepts>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "shared/internal/atomic.h"
@@ -45,12 +48,14 @@ class Once {
   // kResourceExhausted: no memory; see Domain::Get() for more.
   static absl::StatusOr<Once> Create(const OnceOptions& options = {});
 
-  // True: this call has run it.
-  template <typename Run>
-  bool Call(const Run& run) const {
+  // run(args...), unless it has been run. True: this call has run it. (A child that was forked
+  // within it, and comes out of it, gets the same answer, and has ended nothing.)
+  template <typename Run, typename... Args>
+  requires std::invocable<Run, Args...>
+  bool Call(Run&& run, Args&&... args) const {
     if (Done() || !Begin()) return false;
     Ender ender(*this);
-    run();
+    std::invoke(std::forward<Run>(run), std::forward<Args>(args)...);
     ender.Succeed();
     return true;
   }

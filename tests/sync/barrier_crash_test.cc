@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <memory>
@@ -84,8 +85,10 @@ class BarrierCrashTest : public ::testing::Test {
     if (!alone) return absl::StrCat("a new round: ", index.status().ToString());
     return std::string(Check().message());
   }
-  static void Sweep(const CrashCase& crash) {
-    const CrashReport report = RunCrashSweep(crash);
+  static void Sweep(const CrashCase& crash, size_t most = 200) {
+    testing::CrashOptions options;
+    options.sample = std::min(options.sample, most);  // 0: all
+    const CrashReport report = RunCrashSweep(crash, options);
     EXPECT_TRUE(report.Clean()) << report.Summary();
   }
 
@@ -147,7 +150,8 @@ TEST_F(BarrierCrashTest, ADeadWaiterIsNamed) {
 TEST_F(BarrierCrashTest, ATimedWaitMayDie) {
   CrashCase crash = Case("one whose time is over, and a sleeper", 3);
   crash.operation = [this] { static_cast<void>(barrier_->Wait(absl::Milliseconds(1))); };
-  Sweep(crash);
+  // Its way depends on the clock, and so many points are stepped to.
+  Sweep(crash, /*most=*/60);
 }
 
 TEST_F(BarrierCrashTest, WhoWaitsIsToldOfAReset) {

@@ -158,7 +158,9 @@ TEST(LatchTest, TakesNoMoreThanItSays) {
 
 TEST(LatchDeathTest, MisuseEndsTheProcessWithTheName) {
   const Latch latch(1, {.name = "started"});
-  EXPECT_DEATH(latch.CountDown(-1), "^mp: Latch \"started\": counted down by -1\n");
+  EXPECT_DEATH(latch.CountDown(-1),
+               "^mp: Latch \"started\": counted down by -1 by pid [0-9]+; 0 is the "
+               "least\n");
   EXPECT_DEATH(Latch(-3, {.name = "less"}), "^mp: Latch \"less\": cannot be made .*-3");
   EXPECT_EQ(latch.GetCount(), 1);
 }

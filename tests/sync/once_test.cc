@@ -53,6 +53,17 @@ void Nothing() {}
 
 // What one thread alone sees.
 
+TEST(OnceTest, HandsItsArgumentsOn) {
+  const Once once;
+  int sum = 0;
+  EXPECT_TRUE(
+      once.Call([count = 1](int& to, std::unique_ptr<int> what) mutable { to += *what + count++; },
+                sum, std::make_unique<int>(2)));
+  EXPECT_EQ(sum, 3);
+  EXPECT_FALSE(once.Call([](int& to) { to = 0; }, sum));
+  EXPECT_EQ(sum, 3);
+}
+
 TEST(OnceTest, IsRunOnce) {
   const Once once;
   EXPECT_FALSE(once.Done());
