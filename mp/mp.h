@@ -3,6 +3,7 @@
 #ifndef MP_MP_MP_H_
 #define MP_MP_MP_H_
 
+#include "mp/codec.h"          // IWYU pragma: export
 #include "mp/cpu_count.h"      // IWYU pragma: export
 #include "mp/or_die.h"         // IWYU pragma: export
 #include "mp/process.h"        // IWYU pragma: export

@@ -50,6 +50,7 @@ constinit internal::Atomic<uint32_t> fork_generation = 0;
 // From before a fork to after it; guarded by `making`.
 constinit internal::ProcessId child_to_be = 0;
 constinit int errno_before_fork = 0;
+constinit bool forked_by_copy = false;
 // Whether this process was forked when no slot was left for it.
 constinit bool without_slot = false;
 constinit thread_local internal::ProcessId last_forked = 0;
@@ -327,7 +328,9 @@ bool Domain::HasChild(internal::ProcessId child) {
   return entry.kind != Kind::kBorn || internal::AnyUnborn(header_, processes_, entry.claimed);
 }
 
-bool Domain::HasSlot() { return identity_->process.load(std::memory_order_relaxed) != 0; }
+void Domain::EndIfCopy() {
+  if (!HasSlot() && !without_slot) static_cast<void>(current_.load()->ThisProcess());
+}
 
 void Domain::TellName(std::string_view name, bool daemon) {
   const internal::ProcessId self = ThisProcess().identity();
@@ -346,8 +349,11 @@ struct DomainForkHandlers {
     child_to_be = 0;
     Domain::forking_.store(true);
     if (Domain* domain = Domain::Current(); domain != nullptr) {
-      child_to_be = domain->ClaimForChild().value_or(0);
-      if (child_to_be == 0) domain->processes().NoteForkWithoutSlot();
+      const absl::StatusOr<internal::ProcessId> claimed = domain->ClaimForChild();
+      child_to_be = claimed.value_or(0);
+      // A copy's child is one, too: nobody knows it by the pid that it has for itself.
+      forked_by_copy = absl::IsFailedPrecondition(claimed.status());
+      if (child_to_be == 0 && !forked_by_copy) domain->processes().NoteForkWithoutSlot();
     }
     errno = 0;
   }
@@ -370,7 +376,7 @@ struct DomainForkHandlers {
   static void InChild() {
     if (Domain* domain = Domain::Current(); domain != nullptr) {
       // Whose parent is nobody is in another PID namespace, where its pid means nothing to us.
-      const bool foreign = getppid() == 0;
+      const bool foreign = forked_by_copy || getppid() == 0;
       const bool live = !foreign && child_to_be != 0 && domain->processes().BecomeLive(child_to_be);
       without_slot = !foreign && !live;
       Domain::identity_->process.store(live ? child_to_be : 0, std::memory_order_relaxed);

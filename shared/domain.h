@@ -151,13 +151,17 @@ class Domain {
   void TellName(std::string_view name, bool daemon);
 
   // Whether this process is in the table; a child that was forked when that was full is not.
-  static bool HasSlot();
+  static bool HasSlot() { return identity_->process.load(std::memory_order_relaxed) != 0; }
+  // Ends a copy of a process, made by _Fork() or clone(), as ThisProcess() does; a child without a
+  // slot goes on.
+  static void EndIfCopy();
   // The child that this thread forked last; 0: none, or it has no slot.
   static internal::ProcessId LastForked();
 
  private:
   friend struct DomainForkHandlers;
   friend class internal::SnapshotMaker;  // has a copy of it
+  friend struct DomainTestPeer;
 
   Domain() = default;
 

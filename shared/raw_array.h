@@ -34,6 +34,7 @@
 #include "shared/heap.h"
 #include "shared/internal/array_cell.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/object.h"
 
 namespace mp {
@@ -82,6 +83,9 @@ class RawArray {
   T* end() const { return data() + size(); }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = RawArray;
+
   struct State : internal::ObjectHeader {
     T* data;
     size_t size;

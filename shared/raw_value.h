@@ -22,6 +22,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/object.h"
 
 namespace mp {
@@ -52,6 +53,9 @@ class RawValue {
   T* operator->() const { return &state_->value; }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = RawValue;
+
   struct State : internal::ObjectHeader {
     T value;
 

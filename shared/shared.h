@@ -55,6 +55,7 @@
 #include "shared/heap.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/limbo.h"
 #include "shared/internal/object.h"
 #include "shared/owner.h"
@@ -102,6 +103,9 @@ class Shared {
   }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Shared;
+
   // T lies in the cell where it fits, else in a block of the object's.
   static constexpr bool kInCell = sizeof(T) <= 1024 && alignof(T) <= 64;
 

@@ -23,7 +23,8 @@
 //           and no shorter than it is held. Spans and iterators do not count.
 // Signals:  not in a signal handler; elements may be read and written there.
 // Misuse:   a Release() by anybody but the holder: this process ends, with one line that names the
-//           array, or the lock that it was made with. Writing an element while another reads or
+//           array, or the lock that it was made with; value(), raw() and SetValue() by who holds a
+//           Lock that it was made with. Writing an element while another reads or
 //           writes it, without the lock, is a data race; an index past the end is undefined.
 // Limit:    as for Lock; as many elements as there is memory.
 // Cost:     128 bytes, and a block with the elements, in the domain; two words where the handle
@@ -55,6 +56,7 @@
 #include "shared/heap.h"
 #include "shared/internal/array_cell.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/object.h"
 #include "sync/internal/array_state.h"
 #include "sync/internal/robust_lock.h"
@@ -174,6 +176,9 @@ class Array : public internal::WithLock {
   }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Array;
+
   using State = internal::ArrayState;
 
   explicit Array(const internal::Handle<State>& state)

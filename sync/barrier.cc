@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "shared/domain.h"
 #include "shared/internal/deadline.h"
@@ -157,15 +158,17 @@ absl::StatusOr<int> Barrier::WaitUntil(const timespec* deadline) const {
         state_->Describe(), ": there is no memory, or no room in the domain, for one more place"));
   }
   const Seat seat(*hold);
-  Place place = {*hold};
+  Place place = {*hold, internal::LaneForNotes()};
   return WaitIn(place, deadline);
 }
 
 absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) const {
+  constexpr int kMostLooks = 50;
   internal::HoldTable& holds = Domain::Current()->holds();
   const Actions::Pointer action = state_->has_action() ? Actions::Find(*state_) : nullptr;
-  for (;;) {
-    switch (state_->Arrive(holds, place, /*can_act=*/action != nullptr)) {
+  for (int looks = 0;;) {
+    const bool trusts = looks >= kMostLooks;
+    switch (state_->Arrive(holds, place, /*can_act=*/action != nullptr, trusts)) {
       case State::Arrival::kLast:
         return static_cast<int>(place.index);
       case State::Arrival::kBroken:
@@ -178,6 +181,15 @@ absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) cons
           state_->BreakRound(place.round, {State::Cause::kNoAction, getpid()});
         }
         return WaitForOthers(place, action.get(), deadline);
+      case State::Arrival::kUnknown:
+        looks = kMostLooks - 1;
+        [[fallthrough]];
+      case State::Arrival::kSuspect:
+        // Where somebody is dead, its burial breaks the round. Proof comes when all threads of its
+        // process have ended.
+        internal::LookForTheDead(internal::LookHow::kNow);
+        if (++looks < kMostLooks) absl::SleepFor(absl::Milliseconds(1));
+        break;
       case State::Arrival::kLater:
         if (!SleepWhile(deadline, [&](uint64_t now) {
               return (now & (State::kRound | State::kActing)) == (place.round | State::kActing);
@@ -279,9 +291,15 @@ absl::Status Barrier::WhyBroken(uint64_t round) const {
 
 void Barrier::Abort() const {
   // Until a round is broken: the one that it meets may be complete meanwhile.
-  while (!Broken()) {
+  while ((state_->Now() & State::kBroken) == 0) {
     state_->BreakRound(state_->Now() & State::kRound, {State::Cause::kAbort, getpid()});
   }
+}
+
+uint64_t Barrier::Settled() const {
+  const uint64_t now = state_->Now();
+  const bool waits = (now & State::kBroken) == 0 && now >> State::kArrivedShift != 0;
+  return waits && internal::LookForTheDead() ? state_->Now() : now;
 }
 
 void Barrier::Reset() const { state_->Reset(Domain::Current()->holds(), getpid()); }

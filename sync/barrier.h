@@ -15,9 +15,9 @@
 //
 // Ordering: what was done before a Wait() is visible to all when it has returned, and to the
 //           action.
-// Death:    the round of a process that dies while it waits, or runs the action, is broken. One
-//           that dies before it has come is not missed: nothing is known of it. Nobody who waits
-//           is left asleep by a death.
+// Death:    the round of a process that dies while it waits, or runs the action, is broken, and
+//           complete for nobody; unless all had come when it died. One that dies before it has come
+//           is not missed: nothing is known of it. Nobody who waits is left asleep by a death.
 // Fork:     a child has the handle, and does not wait in its parent's place. One that was forked
 //           within the action, and comes out of it, gets kFailedPrecondition and ends nothing.
 // Action:   is kept by the process that made the barrier, and by those that were forked from it
@@ -25,12 +25,11 @@
 // Lifetime: as that of a Shared (shared/shared.h). The action ends with the barrier in the process
 //           that ended it; another keeps what it has until its own end, or until it makes another
 //           barrier with an action in the same place.
-// Signals:  Abort(), NWaiting() and Broken() may be called in a signal handler. Wait() goes on
-//           after one.
+// Signals:  Abort() may be called in a signal handler. Wait() goes on after one.
 // Misuse:   Wait() within the action: it returns when its time is over, or waits for ever.
 // Limit:    65,535 parties; as many that wait at once as the domain has room for, permits and
 //           others that processes hold included: 163,840 by default (shared/internal/holds.h).
-// Cost:     112 bytes of the domain, and 24 for one that waits. Who waits spins a little, then
+// Cost:     232 bytes of the domain, and 24 for one that waits. Who waits spins a little, then
 //           sleeps; no system call where nobody sleeps. Figures in docs/benchmarks.md.
 
 #ifndef MP_SYNC_BARRIER_H_
@@ -48,6 +47,7 @@
 #include "absl/time/time.h"
 #include "shared/internal/barrier_header.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 
 namespace mp {
 
@@ -81,10 +81,13 @@ class Barrier {
 
   int parties() const { return static_cast<int>(state_->parties()); }
   // How many wait, and whether it is broken; the answer may be old when it arrives.
-  int NWaiting() const { return static_cast<int>(State::Waiting(state_->Now())); }
-  bool Broken() const { return (state_->Now() & State::kBroken) != 0; }
+  int NWaiting() const { return static_cast<int>(State::Waiting(Settled())); }
+  bool Broken() const { return (Settled() & State::kBroken) != 0; }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Barrier;
+
   struct State : internal::BarrierHeader {
     void FreeBlocks();
   };
@@ -105,6 +108,8 @@ class Barrier {
   template <typename IsPending>
   bool SleepWhile(const timespec* deadline, const IsPending& is_pending) const;
   absl::Status WhyBroken(uint64_t round) const;
+  // The count, without those who are dead.
+  uint64_t Settled() const;
 
   internal::Handle<State> state_;
 };

@@ -48,6 +48,7 @@
 #include "absl/time/time.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "sync/internal/condition_state.h"
 #include "sync/internal/robust_lock.h"
 #include "sync/internal/with_lock.h"
@@ -101,6 +102,9 @@ class Condition : public internal::WithLock {
   void NotifyAll() const { Notify(std::numeric_limits<int>::max()); }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Condition;
+
   using State = internal::ConditionState;
 
   explicit Condition(const internal::Handle<State>& state)

@@ -29,6 +29,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "sync/internal/event_state.h"
 
 namespace mp {
@@ -58,6 +59,9 @@ class Event {
   [[nodiscard]] bool Wait(absl::Duration timeout) const;
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Event;
+
   using State = internal::EventState;
 
   explicit Event(internal::Handle<State> state) : state_(std::move(state)) {}

@@ -1,6 +1,7 @@
 #include "sync/latch.h"
 
 #include <time.h>
+#include <unistd.h>
 
 #include <cstdint>
 
@@ -46,7 +47,10 @@ void Latch::Join() const {
 }
 
 void Latch::CountDown(int by) const {
-  if (by < 0) internal::Fatal(absl::StrCat(state_->Describe(), ": counted down by ", by));
+  if (by < 0) {
+    internal::Fatal(absl::StrCat(state_->Describe(), ": counted down by ", by, " by pid ", getpid(),
+                                 "; 0 is the least"));
+  }
   while (by > 0 && CountDownJoined()) --by;
   if (by > 0) state_->CountDown(static_cast<uint64_t>(by));
 }
@@ -69,11 +73,11 @@ bool Latch::CountDownJoined() const {
 
 bool Latch::Wait(absl::Duration timeout) const {
   if (timeout <= absl::ZeroDuration()) return TryWait();
-  return GetCount() == 0 || WaitUntil(internal::Deadline(timeout).get());
+  return state_->value() == 0 || WaitUntil(internal::Deadline(timeout).get());
 }
 
 bool Latch::TryWait() const {
-  return GetCount() == 0 || (internal::LookForTheDead() && GetCount() == 0);
+  return state_->value() == 0 || (internal::LookForTheDead() && state_->value() == 0);
 }
 
 bool Latch::WaitUntil(const timespec* deadline) const {

@@ -1,13 +1,13 @@
 // Latch: threads and processes of a family wait until it has been counted down to nothing, once. A
 // handle: copies mean the same latch.
 //
-//   mp::Latch started(3);
+//   mp::Latch started(1);
 //   mp::Process child([started] {
-//     started.Join();       // counted down by this process's death, if not before
+//     started.Join();       // from here on counted down by this process's death, if not before
 //     ...
 //     started.CountDown();
 //   });
-//   started.Wait();         // also if the child was killed
+//   started.Wait();         // also if the child is killed, once it has joined
 //
 // Ordering: what was done before a CountDown() is visible to whoever has waited.
 // Death:    a process that has called Join() is counted down by its death, if it was not before,
@@ -17,14 +17,17 @@
 // Lifetime: as that of a Shared (shared/shared.h); and no shorter than processes have joined it and
 //           are not counted down.
 // Threads:  what one thread has joined another of its process may count down.
-// Signals:  Wait() goes on after a handler; GetCount() may be called in one.
+// Signals:  not in a signal handler. Wait() goes on after one.
 // Misuse:   a negative number: this process ends, with one line that names the latch. To count
 //           down more than are to come is no misuse: the latch is at nothing then.
 // Limit:    a latch of 2,147,483,647; as many that are joined at once as the domain has room for,
 //           permits and others that processes hold included: 163,840 by default
 //           (shared/internal/holds.h).
-// Cost:     88 bytes of the domain, and 24 for one that is joined. Who waits spins a little, then
-//           sleeps; no system call where nobody sleeps. Figures in docs/benchmarks.md.
+// Cost:     88 bytes of the domain, and 24 for one that is joined. Who counts down one that is
+// joined
+//           looks at all places for holds of the family, as a writer of an RWLock does. Who waits
+//           spins a little, then sleeps; no system call where nobody sleeps. Figures in
+//           docs/benchmarks.md.
 
 #ifndef MP_SYNC_LATCH_H_
 #define MP_SYNC_LATCH_H_
@@ -37,6 +40,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/latch_header.h"
 
 namespace mp {
@@ -60,15 +64,18 @@ class Latch {
 
   // Until it is at nothing.
   void Wait() const {
-    if (GetCount() != 0) WaitUntil(nullptr);
+    if (state_->value() != 0) WaitUntil(nullptr);
   }
   // False: it was not, in time. Zero or less looks once.
   [[nodiscard]] bool Wait(absl::Duration timeout) const;
   [[nodiscard]] bool TryWait() const;
   // How many are to come; the answer may be old when it arrives.
-  int GetCount() const { return static_cast<int>(state_->value()); }
+  int GetCount() const { return static_cast<int>(TryWait() ? 0 : state_->value()); }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Latch;
+
   struct State : internal::LatchHeader {
     void FreeBlocks() {}
   };

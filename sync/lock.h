@@ -37,6 +37,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "shared/internal/handle_access.h"
 #include "sync/internal/robust_lock.h"
 #include "sync/lock_guard.h"  // IWYU pragma: export
 
@@ -98,6 +99,8 @@ class ABSL_LOCKABLE Lock {
 
  private:
   friend class internal::RobustLock;
+  friend struct internal::HandleAccess;
+  using Travels = Lock;
 
   explicit Lock(internal::RobustLock lock) : lock_(std::move(lock)) {}
 

@@ -22,12 +22,16 @@
 #ifndef MP_SYNC_ONCE_H_
 #define MP_SYNC_ONCE_H_
 
+#include <concepts>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "sync/internal/robust_lock.h"
 
 namespace mp {
@@ -44,12 +48,14 @@ class Once {
   // kResourceExhausted: no memory; see Domain::Get() for more.
   static absl::StatusOr<Once> Create(const OnceOptions& options = {});
 
-  // True: this call has run it.
-  template <typename Run>
-  bool Call(const Run& run) const {
+  // run(args...), unless it has been run. True: this call has run it. (A child that was forked
+  // within it, and comes out of it, gets the same answer, and has ended nothing.)
+  template <typename Run, typename... Args>
+  requires std::invocable<Run, Args...>
+  bool Call(Run&& run, Args&&... args) const {
     if (Done() || !Begin()) return false;
     Ender ender(*this);
-    run();
+    std::invoke(std::forward<Run>(run), std::forward<Args>(args)...);
     ender.Succeed();
     return true;
   }
@@ -58,6 +64,9 @@ class Once {
   bool owner_died() const { return lock_.owner_died(); }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Once;
+
   // Layout: LockState, whose lock is held by who runs it, then
   //   done   its holder,  kDone: it has been run, which commits; kSleepers: somebody may sleep
   //          who waits    until it has

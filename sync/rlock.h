@@ -29,6 +29,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "shared/internal/handle_access.h"
 #include "sync/internal/robust_lock.h"
 #include "sync/lock_guard.h"  // IWYU pragma: export
 
@@ -82,6 +83,8 @@ class RLock {
 
  private:
   friend class internal::RobustLock;
+  friend struct internal::HandleAccess;
+  using Travels = RLock;
 
   explicit RLock(internal::RobustLock lock) : lock_(std::move(lock)) {}
 

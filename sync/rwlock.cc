@@ -13,79 +13,18 @@
 #include "shared/internal/futex.h"
 #include "shared/internal/holds.h"
 #include "shared/internal/object.h"
-#include "shared/internal/object_header.h"
 #include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
+#include "sync/internal/reading.h"
 #include "sync/internal/take_hold.h"
 
 namespace mp {
 namespace {
 
 using internal::Hold;
-using internal::ObjectHeader;
+using internal::Reading;
 
 constexpr char kDoesNotRead[] = "which does not read it";
-
-// What the calling thread reads: its holds, the newest first. The note of each has the next one
-// (bits 0-47, its address), and how often more than once it reads (48-63).
-class Reading {
- public:
-  static Hold* Find(const ObjectHeader& object) {
-    const auto address = reinterpret_cast<uint64_t>(&object);
-    Hold* hold = Newest();
-    while (hold != nullptr && hold->object.load(std::memory_order_relaxed) != address) {
-      hold = NextOf(*hold);
-    }
-    return hold;
-  }
-  static void Add(Hold& hold) {
-    hold.note.store(reinterpret_cast<uint64_t>(Newest()), std::memory_order_relaxed);
-    newest_ = &hold;
-  }
-  static void Remove(const Hold& hold) {
-    Hold* const next = NextOf(hold);
-    if (newest_ == &hold) {
-      newest_ = next;
-      return;
-    }
-    Hold* newer = newest_;
-    while (NextOf(*newer) != &hold) newer = NextOf(*newer);
-    const uint64_t again = newer->note.load(std::memory_order_relaxed) & ~kAddress;
-    newer->note.store(again | reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
-  }
-  // False: more often than can be counted.
-  static bool Again(Hold& hold) {
-    const uint64_t note = hold.note.load(std::memory_order_relaxed);
-    if (note + kOnce < note) return false;
-    hold.note.store(note + kOnce, std::memory_order_relaxed);
-    return true;
-  }
-  // False: it reads once.
-  static bool LessOften(Hold& hold) {
-    const uint64_t note = hold.note.load(std::memory_order_relaxed);
-    if (note < kOnce) return false;
-    hold.note.store(note - kOnce, std::memory_order_relaxed);
-    return true;
-  }
-
- private:
-  static constexpr uint64_t kOnce = uint64_t{1} << 48;
-  static constexpr uint64_t kAddress = kOnce - 1;
-
-  static Hold* NextOf(const Hold& hold) {
-    return reinterpret_cast<Hold*>(hold.note.load(std::memory_order_relaxed) & kAddress);
-  }
-  static Hold* Newest() {
-    if (generation_ != internal::ForkGeneration()) {
-      generation_ = internal::ForkGeneration();  // they are its parent's
-      newest_ = nullptr;
-    }
-    return newest_;
-  }
-
-  static inline constinit thread_local Hold* newest_ = nullptr;
-  static inline constinit thread_local uint32_t generation_ = 0;
-};
 
 }  // namespace
 

@@ -28,7 +28,8 @@
 //           others that processes hold included: 163,840 by default (shared/internal/holds.h); who
 //           would be one more ends its process.
 // Cost:     128 bytes of the domain, and 24 for a reader; a reader writes memory of its own only.
-//           A writer looks at the holds of all processes. Who waits spins a little, then sleeps;
+//           A writer looks at all places for holds of the family, 10 ns each, of which there are as
+//           many as were ever held at once. Who waits spins a little, then sleeps;
 //           no system call where nobody sleeps. Figures in docs/benchmarks.md.
 
 #ifndef MP_SYNC_RWLOCK_H_
@@ -45,6 +46,7 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/holds.h"
 #include "sync/internal/robust_lock.h"
 #include "sync/lock_guard.h"  // IWYU pragma: export
@@ -75,6 +77,7 @@ class ABSL_LOCKABLE RWLock {
     if (!TryBeginReading()) static_cast<void>(AcquireSharedBefore(nullptr));
   }
   [[nodiscard]] bool AcquireShared(absl::Duration timeout) const ABSL_SHARED_TRYLOCK_FUNCTION(true);
+  // May fail while another only tries to write.
   [[nodiscard]] bool TryAcquireShared() const ABSL_SHARED_TRYLOCK_FUNCTION(true);
   void ReleaseShared() const ABSL_UNLOCK_FUNCTION();
 
@@ -119,6 +122,9 @@ class ABSL_LOCKABLE RWLock {
   }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = RWLock;
+
   // Layout: LockState, whose lock the writer holds from before it waits for the readers to go, then
   //   writer   its holder,   kWriter: it writes, or waits for the readers; kDrains: it waits;
   //            readers       kReaders: some wait for it

@@ -21,10 +21,10 @@
 // Fork:     a child has the handle. A copy of its parent's Permit that it has does nothing.
 // Lifetime: as that of a Shared (shared/shared.h); and no shorter than that of its permits.
 // Threads:  a Permit may be moved to another thread, and ends there.
-// Signals:  Release() and GetValue() may be called in a signal handler. A wait goes on after one.
-// Misuse:   more than 2,147,483,647 permits, or a negative number of them: this process ends, with
-//           one line that names the semaphore; so it does for a negative initial value, which
-//           Create() refuses.
+// Signals:  Release() may be called in a signal handler. A wait goes on after one.
+// Misuse:   more than 2,147,483,647 permits, or a negative number of them to release: this process
+//           ends, with one line that names the semaphore, unless the call returns a status; so it
+//           does for a negative initial value, which Create() refuses.
 // Limit:    as many Permits at once as the domain has room for: 163,840 by default
 //           (shared/internal/holds.h); who takes one more ends its process.
 // Cost:     88 bytes of the domain, and 24 for a permit. Who waits spins a little, then sleeps; no
@@ -38,6 +38,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/object_type.h"
 #include "sync/internal/counter.h"
 #include "sync/internal/semaphore_base.h"
@@ -69,6 +70,9 @@ class Semaphore : public internal::SemaphoreBase {
   void Release(int count = 1) const;
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Semaphore;
+
   explicit Semaphore(internal::Counter counter) : SemaphoreBase(std::move(counter)) {}
 };
 
@@ -87,9 +91,13 @@ class BoundedSemaphore : public internal::SemaphoreBase {
   }
 
   // kFailedPrecondition: it would have more than it began with; nothing is released then.
+  // kInvalidArgument: `count` < 0.
   absl::Status Release(int count = 1) const;
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = BoundedSemaphore;
+
   explicit BoundedSemaphore(internal::Counter counter) : SemaphoreBase(std::move(counter)) {}
 };
 

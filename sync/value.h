@@ -49,6 +49,7 @@
 #include "absl/status/statusor.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/object.h"
 #include "sync/internal/robust_lock.h"
 #include "sync/internal/with_lock.h"
@@ -116,6 +117,9 @@ class Value : public internal::WithLock {
   T* Raw() const { return &state_->value; }
 
  private:
+  friend struct internal::HandleAccess;
+  using Travels = Value;
+
   // Layout: LockState, which is its lock unless it was made with another's, then
   //   field   written by   meaning
   //   value   the holder   the value; up to 8 bytes of it are one word, which a store changes at

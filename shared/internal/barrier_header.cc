@@ -22,6 +22,14 @@ BarrierHeader::Cause CauseIn(uint64_t cause) {
   return static_cast<BarrierHeader::Cause>(cause >> kCauseShift & kCauseMask);
 }
 
+uint64_t SeatOf(uint64_t round, const Lane* lane) {
+  constexpr int kLaneBits = 48;
+  return NumberOf(round) >> kRoundShift << kLaneBits | reinterpret_cast<uint64_t>(lane);
+}
+const Lane* LaneIn(uint64_t seat) {
+  return reinterpret_cast<const Lane*>(seat & ((uint64_t{1} << 48) - 1));
+}
+
 // Whether the cause is that of a round before, or of none.
 bool IsOfEarlier(uint64_t cause, uint64_t round) {
   const uint64_t later = (NumberOf(round) - (cause >> kRoundShift)) << kRoundShift;
@@ -44,12 +52,40 @@ bool BarrierHeader::Change(uint64_t round, const Next& next) {
   return true;
 }
 
-BarrierHeader::Arrival BarrierHeader::Arrive(HoldTable& holds, Place& place, bool can_act) {
+// By `self`, which is the last one: kLast where they live.
+BarrierHeader::Arrival BarrierHeader::LookAtOthers(uint64_t round, const Lane* self) const {
+  const uint64_t others = parties() - 1;
+  if (others > kSeats) return Arrival::kUnknown;
+  for (uint64_t i = 0; i < others; ++i) {
+    const uint64_t seat = seats[i].load(std::memory_order_acquire);
+    const Lane* const lane = LaneIn(seat);
+    // One that is there twice has taken the seat of another.
+    if (lane == nullptr || lane == self || seat != SeatOf(round, lane)) return Arrival::kUnknown;
+    for (uint64_t j = 0; j < i; ++j) {
+      if (seats[j].load(std::memory_order_relaxed) == seat) return Arrival::kUnknown;
+    }
+    if (!lane->Held()) return Arrival::kSuspect;
+  }
+  return Arrival::kLast;
+}
+
+BarrierHeader::Arrival BarrierHeader::Arrive(HoldTable& holds, Place& place, bool can_act,
+                                             bool trusts) {
   for (;;) {
     const uint64_t now = Now();
     place.round = now & kRound;
     if ((now & kBroken) != 0) return Arrival::kBroken;
     if ((now & kActing) != 0) return Arrival::kLater;
+    const bool is_last = (now >> kArrivedShift) + 1 == parties();
+    if (is_last && !trusts) {
+      const Arrival seen = LookAtOthers(place.round, place.lane);
+      if (seen != Arrival::kLast) return seen;
+    }
+    // Before it has come: so who dies when it has, has its seat.
+    const uint64_t seat = SeatOf(place.round, place.lane);
+    if (now >> kArrivedShift < kSeats) {
+      seats[now >> kArrivedShift].store(seat, std::memory_order_release);
+    }
     // Nobody looks at it before the hold says what it is about to do.
     place.hold.note.store(place.round | (can_act ? kCanAct : 0), std::memory_order_relaxed);
     uint64_t before = 0;
@@ -60,10 +96,14 @@ BarrierHeader::Arrival BarrierHeader::Arrive(HoldTable& holds, Place& place, boo
           }
           before = seen;
           if ((seen >> kArrivedShift) + 1 < parties()) return seen + kOneArrived;
+          if (!is_last) return std::nullopt;  // it has yet to look
           return has_action() ? (seen + kOneArrived) | kActing : After(place.round);
         });
     if (!arrived) continue;
     place.index = before >> kArrivedShift;
+    if (place.index < kSeats && seats[place.index].load(std::memory_order_relaxed) != seat) {
+      seats[place.index].store(seat, std::memory_order_release);
+    }
     if (place.index + 1 < parties()) {
       place.hold.EndHeld();
       return Arrival::kWaits;

@@ -11,6 +11,10 @@
 //   then
 //   timeout  the maker        of who names none, in nanoseconds; kForEver
 //   action   the maker        1: one of those who come runs an action
+//   seats    who comes        the lane of the one with that index (bits 0-47), and the low bits of
+//                             the number of its round (48-63); who comes last looks by them whether
+//                             the others live. A hint: two that come at once may have one seat,
+//                             till the slower one has another
 //   cause    who breaks it    what broke the round: pid (bits 0-21), Cause (22-24), and which round
 //                             (25-63, the low bits of its number); a hint that commits nothing
 //
@@ -34,6 +38,7 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/holds.h"
+#include "shared/internal/lane.h"
 
 namespace mp::internal {
 
@@ -60,6 +65,9 @@ struct BarrierHeader : CountedHeader {
     pid_t pid = 0;
   };
 
+  static constexpr uint64_t kSeats = 15;
+
+  Word seats[kSeats];  // behind the count, in its line where that has room
   Word timeout;
   Word action;
   Word cause;
@@ -70,6 +78,7 @@ struct BarrierHeader : CountedHeader {
     timeout.store(default_timeout, std::memory_order_relaxed);
     action.store(has_action ? 1 : 0, std::memory_order_relaxed);
     cause.store(0, std::memory_order_relaxed);
+    for (Word& seat : seats) seat.store(0, std::memory_order_relaxed);
   }
 
   FutexWord& word() { return LowHalf(count.first()); }
@@ -82,19 +91,23 @@ struct BarrierHeader : CountedHeader {
   }
 
   enum class Arrival {
-    kWaits,   // others are to come
-    kLast,    // the round is complete
-    kActs,    // all have come; they go when the action has been run
-    kBroken,  // not counted: it is broken
-    kLater,   // not counted: a round is about to be complete
+    kWaits,    // others are to come
+    kLast,     // the round is complete
+    kActs,     // all have come; they go when the action has been run
+    kBroken,   // not counted: it is broken
+    kLater,    // not counted: a round is about to be complete
+    kUnknown,  // not counted: all others have come; whether they live is not known
+    kSuspect,  // not counted: the same, and the thread of one has ended
   };
-  // `hold` is its place, in `round`, as the one with `index`.
+  // `hold` is its place, in `round`, as the one with `index`; `lane`: the thread's, nullptr: none.
   struct Place {
     Hold& hold;
+    const Lane* lane = nullptr;
     uint64_t round = 0;
     uint64_t index = 0;
   };
-  Arrival Arrive(HoldTable& holds, Place& place, bool can_act);
+  // `trusts`: that who has come lives.
+  Arrival Arrive(HoldTable& holds, Place& place, bool can_act, bool trusts);
 
   enum class Outcome { kPending, kComplete, kBroken, kChosen };
   // Of who waits.
@@ -119,6 +132,7 @@ struct BarrierHeader : CountedHeader {
   }
 
  private:
+  Arrival LookAtOthers(uint64_t round, const Lane* self) const;
   static uint64_t After(uint64_t round) { return (round + kOneRound) & kRound; }
   // Marks those in the round of which `which(state, note)` is true, `most` of them at most. Returns
   // how many.

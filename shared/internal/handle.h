@@ -56,6 +56,9 @@ class Handle {
   // Takes over the one handle that a new cell counts.
   explicit Handle(State* state) { MakeHandle(word_, state); }
 
+  // The same as a copy of the handle to `state` that lies in the domain, in this word.
+  Handle(const Word& placed, State* state) { CopyHandle(word_, placed, state); }
+
   Handle(const Handle& other) noexcept { CopyFrom(other); }
   // The same object, for who knows only what it begins with: State ends it as Derived does.
   template <std::derived_from<State> Derived>

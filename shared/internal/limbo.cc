@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -50,13 +51,33 @@ bool IsStill(const Stakes::Look& look) {
          look.object->stakes.load(std::memory_order_acquire) == look.stakes;
 }
 
+// Whether anybody can have inherited what it is asked of. Objects that were made and dropped
+// together have the same heirs, which are looked for once while there are any.
+class Heirs {
+ public:
+  bool MayHave(const ProcessTable::Legacy& legacy) {
+    if (last_ != legacy) {
+      if (!Domain::Current()->AnyInherited(legacy)) return false;
+      last_ = legacy;
+    }
+    return true;
+  }
+
+ private:
+  std::optional<ProcessTable::Legacy> last_;
+};
+
 // Whether it is busy, or a process that is there, or may be, can have inherited it.
-bool HasToWait(const Stakes::Look& look) {
+bool HasToWait(const Stakes::Look& look, Heirs& heirs) {
   if (IsBusy(*look.object, Domain::Current()->holds())) return true;
   const ProcessTable::Legacy legacy = Stakes::LegacyOf(look);
   // Without a fork in between nobody has inherited it from its maker.
   const bool no_fork = !legacy.spread && legacy.made == legacy.dropped;
-  return !no_fork && Domain::Current()->AnyInherited(legacy);
+  return !no_fork && heirs.MayHave(legacy);
+}
+bool HasToWait(const Stakes::Look& look) {
+  Heirs heirs;
+  return HasToWait(look, heirs);
 }
 
 // The first step of its end. False: it is not what it was, or another thread is faster.
@@ -168,10 +189,11 @@ bool EndObjectsInLimbo() {
   if (all.empty()) return false;
   // Outside of the lock: ~T may drop handles, too.
   bool any = false;
+  Heirs heirs;
   std::vector<InLimbo> stay;
   for (const InLimbo& each : all) {
     if (!IsStill(each.look)) continue;
-    if (HasToWait(each.look)) {
+    if (HasToWait(each.look, heirs)) {
       stay.push_back(each);
     } else if (Retire(each.look)) {
       // The heirs are gone, and so nobody has brought it back to life since.

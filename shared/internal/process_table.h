@@ -111,6 +111,8 @@ class ProcessTable {
     uint64_t made;     // the clock
     uint64_t dropped;  // the clock, when the last stake was
     bool spread;       // others than the maker, and who inherited it, have had handles
+
+    friend bool operator==(const Legacy&, const Legacy&) = default;
   };
   // Whether `process`, one of the `family`, may have inherited it: from its maker, or from a parent
   // that had inherited it. Of a parent that is gone nobody knows.

@@ -112,14 +112,27 @@ Answer IsIn(std::ifstream& maps, const DomainHeader& domain) {
   return maps.bad() ? Answer::kUnknown : Answer::kNo;
 }
 
+// Whether /proc tells of the processes that this one knows by these ids. Elsewhere, as in another
+// root or with that of another PID namespace, its silence says nothing, and its words are of
+// others.
+bool ProcIsOurs() {
+  char text[16];
+  const ssize_t length = readlink("/proc/self", text, sizeof(text));
+  pid_t pid = 0;
+  return length > 0 &&
+         absl::SimpleAtoi(std::string_view(text, static_cast<size_t>(length)), &pid) &&
+         pid == getpid();
+}
+
 // Whether `pid` maps the domain. A task that has ended shows no maps, the main one, too,
 // when others run: so each is asked.
 Answer Maps(pid_t pid, const DomainHeader& domain) {
   const std::string folder = absl::StrCat("/proc/", pid, "/task");
   errno = 0;
   const auto tasks = NumbersIn(folder);
+  // It is not there, or it is not shown: who asks knows otherwise whether it has ended.
+  if (!tasks.has_value()) return Answer::kUnknown;
   auto is_gone = [] { return errno == ENOENT || errno == ESRCH; };
-  if (!tasks.has_value()) return is_gone() ? Answer::kNo : Answer::kUnknown;
   for (const pid_t task : *tasks) {
     errno = 0;
     std::ifstream maps(absl::StrCat(folder, "/", task, "/maps"));
@@ -135,21 +148,27 @@ Answer Maps(pid_t pid, const DomainHeader& domain) {
 bool IsDead(pid_t pid, uint64_t started, const DomainHeader& domain, Evidence evidence) {
   const Answer ended = HasEnded(pid);
   if (ended == Answer::kYes) return true;
-  if (evidence == Evidence::kQuick) return false;
+  if (evidence == Evidence::kQuick || !ProcIsOurs()) return false;
   const std::optional<uint64_t> start = StartOf(pid);
   if (start.has_value() && *start > Ticks(started)) return true;
   return AllTasksExit(pid) || Maps(pid, domain) == Answer::kNo;
 }
 
+bool CanProveDeaths() {
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+  if (fd >= 0) close(fd);
+  return fd >= 0 || (errno != EMFILE && errno != ENFILE);
+}
+
 bool AnyUnknownMaps(const DomainHeader& domain, uint64_t since,
                     absl::FunctionRef<bool(pid_t)> is_known) {
   const auto processes = NumbersIn("/proc");
-  if (!processes.has_value()) return true;
+  if (!processes.has_value() || !ProcIsOurs()) return true;
   for (const pid_t pid : *processes) {
     if (is_known(pid)) continue;
     const std::optional<uint64_t> start = StartOf(pid);
     if (start.has_value() && *start < Ticks(since)) continue;
-    if (Maps(pid, domain) != Answer::kNo) return true;
+    if (Maps(pid, domain) != Answer::kNo && HasEnded(pid) != Answer::kYes) return true;
   }
   return false;
 }

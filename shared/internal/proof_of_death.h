@@ -10,7 +10,7 @@
 //
 // No proof: kill(pid, 0), which finds who is not reaped; state Z in /proc, which a process
 // has whose main thread alone ended; silence. What cannot be looked at, for lack of
-// descriptors or of rights, is alive.
+// descriptors, of rights, or of a /proc that is of this process's own PID namespace, is alive.
 
 #ifndef MP_SHARED_INTERNAL_PROOF_OF_DEATH_H_
 #define MP_SHARED_INTERNAL_PROOF_OF_DEATH_H_
@@ -31,6 +31,9 @@ enum class Evidence {
 
 // `started`: a time of CLOCK_BOOTTIME, in nanoseconds, at which the process ran.
 bool IsDead(pid_t pid, uint64_t started, const DomainHeader& domain, Evidence evidence);
+
+// Whether this process can get any evidence at all: not without a descriptor left.
+bool CanProveDeaths();
 
 // Whether there is, or may be, a process that started at `since` or later, maps the domain
 // and is none that `is_known` knows. Looks at every process of the machine.

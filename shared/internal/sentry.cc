@@ -46,9 +46,12 @@ timespec Sentry::Look(std::vector<FutexExpectation>& words) {
   const auto looked = static_cast<int64_t>(post_.looked.load(std::memory_order_relaxed));
   if (now_ - looked >= kEachSecond) {
     LookAtProcesses();
-    // At its end: it may take long, and is not to follow on itself.
-    post_.looked.store(static_cast<uint64_t>(Milliseconds(CLOCK_MONOTONIC)),
-                       std::memory_order_relaxed);
+    // At its end: it may take long, and is not to follow on itself. Where it could not see, others
+    // are to look.
+    if (CanProveDeaths()) {
+      post_.looked.store(static_cast<uint64_t>(Milliseconds(CLOCK_MONOTONIC)),
+                         std::memory_order_relaxed);
+    }
   } else {
     LookAgainIn(looked + kEachSecond - now_);
   }

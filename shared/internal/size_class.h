@@ -1,7 +1,6 @@
-// SizeClass: the block sizes that slabs are cut into. Multiples of 16 bytes up to 128, and 120, which
-// with its owner word takes 128; then four for each doubling up to 8 KiB: at most a quarter of a
-// block is lost.
-// Larger blocks are spans of pages.
+// SizeClass: the block sizes that slabs are cut into. Multiples of 16 bytes up to 128, and 120,
+// which with its owner word takes 128; then four for each doubling up to 8 KiB: at most a quarter
+// of a block is lost. Larger blocks are spans of pages.
 
 #ifndef MP_SHARED_INTERNAL_SIZE_CLASS_H_
 #define MP_SHARED_INTERNAL_SIZE_CLASS_H_

@@ -18,6 +18,8 @@ class ThreadId {
   static void ForgetInChild() { id_ = 0; }
 
  private:
+  friend struct ThreadIdTestPeer;
+
   static inline constinit thread_local pid_t id_ = 0;
 };
 

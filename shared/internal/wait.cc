@@ -21,13 +21,13 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
   return result;
 }
 
-bool LookForTheDead() {
+bool LookForTheDead(LookHow how) {
   constexpr int64_t kPause = 10;  // milliseconds
   static constinit thread_local int64_t next = 0;
   timespec now;
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   const int64_t milliseconds = int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
-  if (milliseconds < next || !Domain::HasSlot()) return false;
+  if ((milliseconds < next && how == LookHow::kRarely) || !Domain::HasSlot()) return false;
   next = milliseconds + kPause;
   Domain& domain = *Domain::Current();
   std::vector<FutexExpectation> words;

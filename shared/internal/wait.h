@@ -87,9 +87,10 @@ bool SleepWhile(Word& word, uint64_t sleepers, const timespec* deadline, const P
 }
 
 // For who tries in vain, and does not sleep, or never for long: perhaps nobody does, and so nobody
-// watches. Looks for the dead and buries them, at most every 10 ms in a thread; false: not yet.
-// Not in a signal handler.
-[[nodiscard]] bool LookForTheDead();
+// watches. Looks for the dead and buries them; kRarely: at most every 10 ms in a thread. Returns
+// whether it has looked. Not in a signal handler.
+enum class LookHow { kRarely, kNow };
+bool LookForTheDead(LookHow how = LookHow::kRarely);
 
 // Counts burials; a word to hand to Wait().
 uint32_t Deaths();

@@ -1,6 +1,7 @@
 #include "sync/internal/counter.h"
 
 #include <time.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <string_view>
@@ -51,8 +52,17 @@ bool Counter::Acquire(absl::Duration timeout) const {
   return state_->TryAcquire(/*slept=*/false) || AcquireUntil(Deadline(timeout).get());
 }
 
+int Counter::Value() const {
+  uint64_t value = state_->value();
+  if (value == 0 && LookForTheDead()) value = state_->value();
+  return static_cast<int>(value);
+}
+
 bool Counter::Release(int count) const {
-  if (count < 0) Fatal(absl::StrCat(state_->Describe(), ": released ", count, " times"));
+  if (count < 0) {
+    Fatal(absl::StrCat(state_->Describe(), ": released ", count, " times by pid ", getpid(),
+                       "; 0 is the least"));
+  }
   return count == 0 || state_->TryRelease(static_cast<uint64_t>(count));
 }
 
@@ -75,8 +85,8 @@ void Counter::ReleasePermit(PermitsHeader& state, Hold& hold) {
   holds.Return(&hold);
   // Of one with a bound, somebody has released it in this one's place.
   if (!released && state.type() != ObjectType::kBoundedSemaphore) {
-    Fatal(absl::StrCat(state.Describe(), ": released a permit; it would have more than ",
-                       PermitsHeader::kMostValue, " permits"));
+    Fatal(absl::StrCat(state.Describe(), ": released a permit by pid ", getpid(),
+                       "; it would have more than ", PermitsHeader::kMostValue, " permits"));
   }
 }
 

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/holds.h"
 #include "shared/internal/object_type.h"
 #include "shared/internal/permits.h"
@@ -26,6 +27,7 @@ class Counter {
   static absl::StatusOr<Counter> Create(ObjectType type, int value, std::string_view name);
   // Ends the process where Create() would return a status.
   Counter(ObjectType type, int value, std::string_view name);
+  explicit Counter(Handle<CounterState> state) : state_(std::move(state)) {}
 
   void Acquire() const {
     if (!state_->TryAcquire(/*slept=*/false)) static_cast<void>(AcquireUntil(nullptr));
@@ -34,7 +36,7 @@ class Counter {
   bool TryAcquire() const { return state_->TryAcquire(/*slept=*/false) || TryAgain(); }
   // False: there would be more than there can be.
   bool Release(int count) const;
-  int Value() const { return static_cast<int>(state_->value()); }
+  int Value() const;
   uint64_t most() const { return state_->most(); }
 
   // The hold of a permit; nullptr: there was none in time.
@@ -44,6 +46,8 @@ class Counter {
   CounterState& state() const { return *state_; }
 
  private:
+  friend struct HandleAccess;
+
   explicit Counter(CounterState* state) : state_(state) {}
 
   static absl::StatusOr<CounterState*> Make(ObjectType type, int value, std::string_view name);

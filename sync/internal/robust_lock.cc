@@ -64,7 +64,7 @@ RobustLock::RobustLock(ObjectType type, std::string_view name) : state_(MakeOrDi
 
 bool RobustLock::Acquire(absl::Duration timeout) const {
   if (timeout <= absl::ZeroDuration()) return TryAcquire();
-  if (HeldLocks::IsFull()) CheckLimit();
+  if (MayNot()) CheckMay();
   const RobustMutex::Result result = state_->mutex.TryLock();
   // Only where it is busy: to read the clock costs as much as the lock.
   if (result != RobustMutex::Result::kBusy) return AfterLock(result);
@@ -72,7 +72,7 @@ bool RobustLock::Acquire(absl::Duration timeout) const {
 }
 
 bool RobustLock::AcquireBefore(const timespec* deadline) const {
-  if (HeldLocks::IsFull()) CheckLimit();
+  if (MayNot()) CheckMay();
   return AcquireSlow(state_->mutex.TryLock(), deadline);
 }
 
@@ -196,8 +196,9 @@ void RobustLock::ReleaseAndWake() const {
   if (notes != 0) WakeAsNoted(notes);
 }
 
-void RobustLock::CheckLimit() const {
-  if (HeldByThisThread()) return;
+void RobustLock::CheckMay() const {
+  Domain::EndIfCopy();
+  if (!HeldLocks::IsFull() || HeldByThisThread()) return;
   Fatal(absl::StrCat(state_->Describe(), ": acquired by ", DescribeThread(ThreadId::OfThisThread()),
                      ", which holds ", HeldLocks::kMost,
                      " locks already; of more the kernel would not give all to others when it "

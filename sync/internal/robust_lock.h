@@ -14,9 +14,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "shared/domain.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/held_locks.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/object.h"
@@ -49,8 +51,8 @@ class RobustLock {
   }
 
   void Acquire() const {
-    if (HeldLocks::IsFull()) [[unlikely]]
-      CheckLimit();
+    if (MayNot()) [[unlikely]]
+      CheckMay();
     const RobustMutex::Result result = state_->mutex.TryLock();
     if (result != RobustMutex::Result::kAcquired) [[unlikely]] {
       AcquireSlow(result, nullptr);
@@ -62,8 +64,8 @@ class RobustLock {
   // `deadline` is on CLOCK_MONOTONIC; nullptr: never.
   bool AcquireBefore(const timespec* deadline) const;
   bool TryAcquire() const {
-    if (HeldLocks::IsFull()) [[unlikely]]
-      CheckLimit();
+    if (MayNot()) [[unlikely]]
+      CheckMay();
     const RobustMutex::Result result = state_->mutex.TryLock();
     if (result != RobustMutex::Result::kAcquired) return AfterTryLock(result);
     CountAcquired();
@@ -118,6 +120,8 @@ class RobustLock {
   }
 
  private:
+  friend struct HandleAccess;
+
   explicit RobustLock(LockState* state) : state_(state) {}
 
   static absl::StatusOr<LockState*> Make(ObjectType type, std::string_view name);
@@ -130,7 +134,10 @@ class RobustLock {
   void CountAcquired() const {
     if (state_->mutex.Level() == 1) HeldLocks::Add();
   }
-  void CheckLimit() const;
+  // Whether the calling thread holds as many as it may, or its process is perhaps a copy of which
+  // nobody knows; then it ends where that is so.
+  static bool MayNot() { return HeldLocks::IsFull() || !Domain::HasSlot(); }
+  void CheckMay() const;
   void ReleaseAndWake() const;
   [[noreturn]] void ReleasedByStranger() const;
   [[noreturn]] void Misuse(std::string_view what, std::string_view instead) const {

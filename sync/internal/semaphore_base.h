@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "shared/internal/handle_access.h"
 #include "shared/internal/object_type.h"
 #include "sync/internal/counter.h"
 #include "sync/permit.h"
@@ -46,6 +47,8 @@ class SemaphoreBase {
   const Counter& counter() const { return counter_; }
 
  private:
+  friend struct HandleAccess;
+
   Counter counter_;
 };
 

@@ -2,7 +2,6 @@
 // processors and four on two.
 
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +11,7 @@
 #include "shared/inspect.h"
 #include "sync/barrier.h"
 #include "tests/benchmarks/processes.h"
+#include "tests/support/inherited.h"
 
 namespace mp {
 namespace {
@@ -20,25 +20,18 @@ namespace {
 class PosixBarrier {
  public:
   explicit PosixBarrier(int parties) {
-    void* memory = mmap(nullptr, sizeof(pthread_barrier_t), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    barrier_ = static_cast<pthread_barrier_t*>(memory);
     pthread_barrierattr_t attributes;
     pthread_barrierattr_init(&attributes);
     pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    if (pthread_barrier_init(barrier_, &attributes, static_cast<unsigned>(parties)) != 0) {
+    if (pthread_barrier_init(barrier_.get(), &attributes, static_cast<unsigned>(parties)) != 0) {
       std::abort();
     }
   }
-  ~PosixBarrier() {
-    pthread_barrier_destroy(barrier_);
-    munmap(barrier_, sizeof(pthread_barrier_t));
-  }
-  void Round() const { pthread_barrier_wait(barrier_); }
+  ~PosixBarrier() { pthread_barrier_destroy(barrier_.get()); }
+  void Round() const { pthread_barrier_wait(barrier_.get()); }
 
  private:
-  pthread_barrier_t* barrier_;
+  testing::Inherited<pthread_barrier_t> barrier_;
 };
 
 struct OurBarrier : Barrier {

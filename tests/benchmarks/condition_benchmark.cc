@@ -2,16 +2,15 @@
 // as round trips between two processes; and what it costs to make one.
 
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <cstdint>
-#include <new>
 
 #include "benchmark/benchmark.h"
 #include "shared/raw_value.h"
 #include "sync/condition.h"
 #include "sync/event.h"
 #include "tests/benchmarks/round_trip.h"
+#include "tests/support/inherited.h"
 
 namespace mp {
 namespace {
@@ -60,34 +59,32 @@ struct ByPthread {
     pthread_cond_t condition;
     int turn = 0;
   };
-  State& state =
-      *new (mmap(nullptr, sizeof(State), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
-          State;
+  testing::Inherited<State> state;
 
   ByPthread() {
     pthread_mutexattr_t mutex;
     pthread_mutexattr_init(&mutex);
     pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&mutex, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&state.mutex, &mutex);
+    pthread_mutex_init(&state->mutex, &mutex);
     pthread_condattr_t condition;
     pthread_condattr_init(&condition);
     pthread_condattr_setpshared(&condition, PTHREAD_PROCESS_SHARED);
-    pthread_cond_init(&state.condition, &condition);
+    pthread_cond_init(&state->condition, &condition);
   }
 
   void Pass(int from, int to) {
-    pthread_mutex_lock(&state.mutex);
-    while (state.turn != from) pthread_cond_wait(&state.condition, &state.mutex);
-    state.turn = to;
-    pthread_cond_signal(&state.condition);
-    pthread_mutex_unlock(&state.mutex);
+    pthread_mutex_lock(&state->mutex);
+    while (state->turn != from) pthread_cond_wait(&state->condition, &state->mutex);
+    state->turn = to;
+    pthread_cond_signal(&state->condition);
+    pthread_mutex_unlock(&state->mutex);
   }
   void Ask(uint32_t) {
     Pass(0, 1);
-    pthread_mutex_lock(&state.mutex);
-    while (state.turn != 0) pthread_cond_wait(&state.condition, &state.mutex);
-    pthread_mutex_unlock(&state.mutex);
+    pthread_mutex_lock(&state->mutex);
+    while (state->turn != 0) pthread_cond_wait(&state->condition, &state->mutex);
+    pthread_mutex_unlock(&state->mutex);
   }
   void Answer(uint32_t) { Pass(1, 0); }
 };

@@ -1,7 +1,6 @@
 // A crowd asleep on one Event, beside as many on a bare futex: until all have run when they are
 // woken, and what they do while nobody wakes them.
 
-#include <sys/mman.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include "shared/internal/futex.h"
 #include "shared/internal/proof_of_death.h"
 #include "sync/event.h"
+#include "tests/support/inherited.h"
 
 namespace mp {
 namespace {
@@ -68,7 +68,6 @@ class Crowd {
     event_.Set();
     for (const pid_t pid : pids_) waitpid(pid, nullptr, 0);
     (*Domain::Get())->BuryTheDead(internal::Evidence::kQuick);
-    munmap(board_, sizeof(Board));
   }
   Crowd(const Crowd&) = delete;
   Crowd& operator=(const Crowd&) = delete;
@@ -99,9 +98,7 @@ class Crowd {
 
   const int size_;
   const E event_;
-  Board* const board_ =
-      new (mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
-          Board;
+  const testing::Inherited<Board> board_;
   std::vector<pid_t> pids_;
 };
 

@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/single_threaded.h>
 #include <sys/wait.h>
@@ -22,6 +21,7 @@
 #include "shared/raw_value.h"
 #include "shared/shared.h"
 #include "sync/lock.h"
+#include "tests/support/inherited.h"
 
 namespace mp {
 namespace {
@@ -171,23 +171,19 @@ BENCHMARK(BM_HandleIntoDomainAndDrop);
 
 // The lock that a handle in the domain is placed under, and dropped under: twice, by itself.
 void BM_TwoPairsOfARobustMutex(benchmark::State& state) {
-  void* memory = mmap(nullptr, sizeof(pthread_mutex_t), PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) std::abort();
-  auto* const mutex = static_cast<pthread_mutex_t*>(memory);
+  const testing::Inherited<pthread_mutex_t> mutex;
   pthread_mutexattr_t attributes;
   pthread_mutexattr_init(&attributes);
   pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
   pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-  if (pthread_mutex_init(mutex, &attributes) != 0) std::abort();
+  if (pthread_mutex_init(mutex.get(), &attributes) != 0) std::abort();
   for (auto _ : state) {
     for (int i = 0; i < 2; ++i) {
-      if (pthread_mutex_lock(mutex) != 0) std::abort();
+      if (pthread_mutex_lock(mutex.get()) != 0) std::abort();
       benchmark::ClobberMemory();
-      if (pthread_mutex_unlock(mutex) != 0) std::abort();
+      if (pthread_mutex_unlock(mutex.get()) != 0) std::abort();
     }
   }
-  munmap(memory, sizeof(pthread_mutex_t));
 }
 BENCHMARK(BM_TwoPairsOfARobustMutex);
 

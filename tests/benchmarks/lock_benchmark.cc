@@ -2,7 +2,6 @@
 // one lock, and what it costs to make one.
 
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -13,6 +12,7 @@
 #include "sync/lock.h"
 #include "sync/rlock.h"
 #include "tests/benchmarks/processes.h"
+#include "tests/support/inherited.h"
 
 namespace mp {
 namespace {
@@ -22,30 +22,23 @@ template <int kRobust, int kType>
 class PthreadMutex {
  public:
   PthreadMutex() {
-    void* memory = mmap(nullptr, sizeof(pthread_mutex_t), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    mutex_ = static_cast<pthread_mutex_t*>(memory);
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attributes, kRobust);
     pthread_mutexattr_settype(&attributes, kType);
-    if (pthread_mutex_init(mutex_, &attributes) != 0) std::abort();
+    if (pthread_mutex_init(mutex_.get(), &attributes) != 0) std::abort();
   }
-  ~PthreadMutex() {
-    pthread_mutex_destroy(mutex_);
-    munmap(mutex_, sizeof(pthread_mutex_t));
-  }
+  ~PthreadMutex() { pthread_mutex_destroy(mutex_.get()); }
   void Acquire() const {
-    if (pthread_mutex_lock(mutex_) != 0) std::abort();
+    if (pthread_mutex_lock(mutex_.get()) != 0) std::abort();
   }
   void Release() const {
-    if (pthread_mutex_unlock(mutex_) != 0) std::abort();
+    if (pthread_mutex_unlock(mutex_.get()) != 0) std::abort();
   }
 
  private:
-  pthread_mutex_t* mutex_;
+  testing::Inherited<pthread_mutex_t> mutex_;
 };
 
 using PthreadPlain = PthreadMutex<PTHREAD_MUTEX_STALLED, PTHREAD_MUTEX_NORMAL>;

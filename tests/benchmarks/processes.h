@@ -4,7 +4,6 @@
 #define MP_TESTS_BENCHMARKS_PROCESSES_H_
 
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +12,8 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+
+#include "tests/support/inherited.h"
 
 namespace mp::benchmarks {
 
@@ -29,10 +30,7 @@ double RunInProcesses(int count, const Work& work) {
     int64_t end[kMost];
   };
   if (count > kMost) std::abort();
-  void* memory =
-      mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) std::abort();
-  Board* board = new (memory) Board;
+  const testing::Inherited<Board> board;
   auto now = [] { return std::chrono::steady_clock::now().time_since_epoch().count(); };
   for (int i = 0; i < count; ++i) {
     const pid_t pid = fork();
@@ -57,7 +55,6 @@ double RunInProcesses(int count, const Work& work) {
   }
   const int64_t elapsed = *std::max_element(board->end, board->end + count) -
                           *std::min_element(board->begin, board->begin + count);
-  munmap(memory, sizeof(Board));
   return std::chrono::duration<double>(std::chrono::steady_clock::duration(elapsed)).count();
 }
 

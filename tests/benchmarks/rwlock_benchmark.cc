@@ -2,7 +2,6 @@
 // processes at once, one writer.
 
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +12,7 @@
 #include "sync/lock.h"
 #include "sync/rwlock.h"
 #include "tests/benchmarks/processes.h"
+#include "tests/support/inherited.h"
 
 namespace mp {
 namespace {
@@ -21,32 +21,25 @@ namespace {
 class PosixLock {
  public:
   PosixLock() {
-    void* memory = mmap(nullptr, sizeof(pthread_rwlock_t), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    lock_ = static_cast<pthread_rwlock_t*>(memory);
     pthread_rwlockattr_t attributes;
     pthread_rwlockattr_init(&attributes);
     pthread_rwlockattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    if (pthread_rwlock_init(lock_, &attributes) != 0) std::abort();
+    if (pthread_rwlock_init(lock_.get(), &attributes) != 0) std::abort();
   }
-  ~PosixLock() {
-    pthread_rwlock_destroy(lock_);
-    munmap(lock_, sizeof(pthread_rwlock_t));
-  }
+  ~PosixLock() { pthread_rwlock_destroy(lock_.get()); }
   void Read() const {
-    pthread_rwlock_rdlock(lock_);
+    pthread_rwlock_rdlock(lock_.get());
     benchmark::ClobberMemory();
-    pthread_rwlock_unlock(lock_);
+    pthread_rwlock_unlock(lock_.get());
   }
   void Write() const {
-    pthread_rwlock_wrlock(lock_);
+    pthread_rwlock_wrlock(lock_.get());
     benchmark::ClobberMemory();
-    pthread_rwlock_unlock(lock_);
+    pthread_rwlock_unlock(lock_.get());
   }
 
  private:
-  pthread_rwlock_t* lock_;
+  testing::Inherited<pthread_rwlock_t> lock_;
 };
 
 struct OurLock : RWLock {

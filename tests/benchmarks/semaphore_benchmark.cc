@@ -2,7 +2,6 @@
 // processes on one semaphore, and what it takes.
 
 #include <semaphore.h>
-#include <sys/mman.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -14,6 +13,7 @@
 #include "shared/inspect.h"
 #include "sync/semaphore.h"
 #include "tests/benchmarks/processes.h"
+#include "tests/support/inherited.h"
 
 namespace mp {
 namespace {
@@ -22,26 +22,19 @@ namespace {
 class PosixSemaphore {
  public:
   explicit PosixSemaphore(int value) {
-    void* memory =
-        mmap(nullptr, sizeof(sem_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    semaphore_ = static_cast<sem_t*>(memory);
-    if (sem_init(semaphore_, /*pshared=*/1, static_cast<unsigned>(value)) != 0) std::abort();
+    if (sem_init(semaphore_.get(), /*pshared=*/1, static_cast<unsigned>(value)) != 0) std::abort();
   }
-  ~PosixSemaphore() {
-    sem_destroy(semaphore_);
-    munmap(semaphore_, sizeof(sem_t));
-  }
+  ~PosixSemaphore() { sem_destroy(semaphore_.get()); }
   void Round() const {
-    while (sem_wait(semaphore_) != 0) {
+    while (sem_wait(semaphore_.get()) != 0) {
       if (errno != EINTR) std::abort();
     }
     benchmark::ClobberMemory();
-    if (sem_post(semaphore_) != 0) std::abort();
+    if (sem_post(semaphore_.get()) != 0) std::abort();
   }
 
  private:
-  sem_t* semaphore_;
+  testing::Inherited<sem_t> semaphore_;
 };
 
 struct Unowned : Semaphore {

@@ -1,7 +1,6 @@
 // Value beside a raw robust mutex and an integer, and what it costs to make one.
 
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +15,7 @@
 #include "sync/lock.h"
 #include "sync/value.h"
 #include "tests/benchmarks/processes.h"
+#include "tests/support/inherited.h"
 
 namespace mp {
 namespace {
@@ -24,10 +24,6 @@ namespace {
 class RobustNumber {
  public:
   RobustNumber() {
-    void* memory =
-        mmap(nullptr, sizeof(Memory), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    memory_ = static_cast<Memory*>(memory);
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
@@ -35,10 +31,7 @@ class RobustNumber {
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
     if (pthread_mutex_init(&memory_->mutex, &attributes) != 0) std::abort();
   }
-  ~RobustNumber() {
-    pthread_mutex_destroy(&memory_->mutex);
-    munmap(memory_, sizeof(Memory));
-  }
+  ~RobustNumber() { pthread_mutex_destroy(&memory_->mutex); }
   template <typename F>
   auto Update(const F& change) const {
     if (pthread_mutex_lock(&memory_->mutex) != 0) std::abort();
@@ -52,7 +45,7 @@ class RobustNumber {
     pthread_mutex_t mutex;
     int64_t number;
   };
-  Memory* memory_;
+  testing::Inherited<Memory> memory_;
 };
 
 // With the other kind of lock.

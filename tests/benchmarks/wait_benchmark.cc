@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -20,6 +19,7 @@
 #include "shared/internal/robust_mutex.h"
 #include "shared/internal/wait.h"
 #include "tests/benchmarks/round_trip.h"
+#include "tests/support/inherited.h"
 
 namespace mp::internal {
 namespace {
@@ -95,9 +95,7 @@ void BM_KillToWake(benchmark::State& state) {
     std::atomic<int> ready = 0;
     double woken = 0;
   };
-  auto* board =
-      new (mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
-          Board;
+  const testing::Inherited<Board> board;
   Way& way = *new ((*Domain::Get())->Allocate(sizeof(Way)).value()) Way();
   std::vector<double> times;
   for (auto _ : state) {

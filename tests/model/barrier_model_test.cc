@@ -106,7 +106,7 @@ class Scene {
   template <typename Nobody>
   Told WaitIn(BarrierHeader::Place& place, bool can_act, const Nobody& nobody) const {
     for (;;) {
-      switch (barrier().Arrive(table(), place, can_act)) {
+      switch (barrier().Arrive(table(), place, can_act, /*trusts=*/true)) {
         case Arrival::kLast:
           return Complete(place);
         case Arrival::kBroken:
@@ -119,6 +119,10 @@ class Scene {
           return WaitForOthers(place, can_act, nobody);
         case Arrival::kWaits:
           return WaitForOthers(place, can_act, nobody);
+        case Arrival::kUnknown:
+        case Arrival::kSuspect:
+          model_.Require(false, "who trusts the others does not look at them");
+          break;
         case Arrival::kLater:
           model_.Await("the end of a round", [&] {
             return (barrier().Now() & BarrierHeader::kRound) != place.round ||

@@ -115,7 +115,7 @@ class Explorer {
   Actor& actor(int index) { return actors_[index]; }
   int actor_count() const { return actor_count_; }
   void ActAs(int actor, const std::function<void()>& set_up);
-  void AddPerActor(void* variable);
+  void AddPerActor(void* variable, size_t size);
   std::function<std::string()> always;
   std::function<std::string()> check;
 
@@ -191,6 +191,7 @@ class Explorer {
   // What each actor has its own of, by who has it; that of nobody comes first.
   struct PerActor {
     void* variable;
+    size_t size;
     std::array<uint64_t, kLast + 2> values;
   };
   std::vector<PerActor> per_actor_;
@@ -407,8 +408,8 @@ int Explorer::Become(int who) {
 
 void Explorer::LoadVariablesOf(int who) {
   for (PerActor& own : per_actor_) {
-    std::memcpy(&own.values[loaded_ + 1], own.variable, sizeof(uint64_t));
-    std::memcpy(own.variable, &own.values[who + 1], sizeof(uint64_t));
+    std::memcpy(&own.values[loaded_ + 1], own.variable, own.size);
+    std::memcpy(own.variable, &own.values[who + 1], own.size);
   }
   loaded_ = who;
 }
@@ -519,10 +520,10 @@ void Explorer::ActAs(int actor, const std::function<void()>& set_up) {
   acting_ = kNobody;
 }
 
-void Explorer::AddPerActor(void* variable) {
-  uint64_t value;
-  std::memcpy(&value, variable, sizeof(value));
-  per_actor_.push_back({variable, {}});
+void Explorer::AddPerActor(void* variable, size_t size) {
+  uint64_t value = 0;
+  std::memcpy(&value, variable, size);
+  per_actor_.push_back({variable, size, {}});
   per_actor_.back().values.fill(value);
 }
 
@@ -530,7 +531,8 @@ Explorer::Tells Explorer::Touch(int by, const Step& step) {
   if (step.address == nullptr) return Tells::kOthers;
   const auto* const address = static_cast<const char*>(step.address);
   if (address < bytes_ || address >= bytes_ + used_) {
-    FailWith("a step on what was not made with Model::Make()");
+    if (!step.write) return Tells::kNobody;
+    FailWith("a write of what was not made with Model::Make()");
   }
   Touched& touched = touched_[address - bytes_];
   const auto self = static_cast<uint16_t>(1U << by);
@@ -704,7 +706,7 @@ void Model::As(ActorId actor, const std::function<void()>& set_up) {
   explorer_.ActAs(actor, set_up);
 }
 
-void Model::AddPerActor(void* variable) { explorer_.AddPerActor(variable); }
+void Model::AddPerActor(void* variable, size_t size) { explorer_.AddPerActor(variable, size); }
 
 void Model::Always(std::function<std::string()> broken) { explorer_.always = std::move(broken); }
 void Model::Check(std::function<std::string()> broken) { explorer_.check = std::move(broken); }

@@ -29,7 +29,8 @@
 //   Runs that meet are one from there on: what is still to come depends on the bytes of what
 //   was made with Make(), and for each actor on what it saw in its steps. Hence:
 //     - what is shared is made with Make(); all that an actor learns of it, it learns in steps,
-//       or says with Note(). Notes of the model itself ("who has it") belong there, too.
+//       or says with Note(). Notes of the model itself ("who has it") belong there, too. What is
+//       not made so no actor writes.
 //     - nothing else may differ from run to run: clocks stand still, a pid is that of the actor.
 //   A step on what no other actor and no check ever touches, or what nobody ever writes, is not
 //   a step. Who shares what is learned in passing; then the exploration starts anew.
@@ -101,8 +102,8 @@ class Model {
   // it is now, at first.
   template <typename T>
   void PerActor(T& variable) {
-    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) == sizeof(uint64_t));
-    AddPerActor(&variable);
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(uint64_t));
+    AddPerActor(&variable, sizeof(T));
   }
 
   void Always(std::function<std::string()> broken);
@@ -130,7 +131,7 @@ class Model {
  private:
   friend class Explorer;
   explicit Model(Explorer& explorer) : explorer_(explorer) {}
-  void AddPerActor(void* variable);
+  void AddPerActor(void* variable, size_t size);
   Explorer& explorer_;
 };
 

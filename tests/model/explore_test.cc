@@ -287,6 +287,48 @@ TEST(ExploreTest, AnInvariantHoldsAfterEachStep) {
   EXPECT_THAT(report.failure, HasSubstr("they differ"));
 }
 
+TEST(ExploreTest, WhatIsNotMadeIsReadAndNotWritten) {
+  Word constant = 5;
+  for (const bool writes : {false, true}) {
+    const Report report = Explore({.name = "what is not made"}, [&](Model& model) {
+      for (const char* name : {"one", "two"}) {
+        model.Actor(name, [&constant, &model, writes] {
+          model.Require(constant.load() == 5, "a constant is not what it was");
+          if (writes) constant.store(5);
+        });
+      }
+    });
+    if (writes) {
+      EXPECT_THAT(report.failure, HasSubstr("a write of what was not made"));
+    } else {
+      EXPECT_TRUE(report.Clean()) << report.Summary();
+    }
+  }
+}
+
+TEST(ExploreTest, EachActorHasItsOwnOfWhatAThreadHasOnce) {
+  uint64_t large = 7;
+  int32_t small = 7;
+  const Report report = Explore({.name = "variables of a thread"}, [&](Model& model) {
+    auto& word = model.Make<Word>();
+    model.PerActor(large);
+    model.PerActor(small);
+    for (const char* name : {"one", "two"}) {
+      model.Actor(name, [&] {
+        for (int i = 0; i < 2; ++i) {
+          ++large;
+          --small;
+          Steps(word, 1);
+        }
+        model.Require(large == 9 && small == 5, "another's is its own");
+      });
+    }
+  });
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+  EXPECT_EQ(large, 7u);
+  EXPECT_EQ(small, 7);
+}
+
 TEST(ExploreTest, WhatDiffersFromRunToRunIsTold) {
   int runs = 0;
   const Report report = Explore({.name = "runs that differ", .reduce = false}, [&](Model& model) {

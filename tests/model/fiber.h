@@ -36,9 +36,12 @@ class Fiber {
  private:
   static void Enter();
   void Switch(Fiber& other, bool for_ever);
+  __attribute__((noinline)) void Resume();
   void Arrive();
 
-  ucontext_t context_;
+  ucontext_t context_;  // where it begins
+  bool fresh_ = false;  // and is to begin
+  void* place_[5];      // else: where it stopped
   void* mapping_ = nullptr;
   size_t mapping_size_ = 0;
   // For the address sanitizer.

@@ -61,6 +61,8 @@ bool IsDead(pid_t pid, uint64_t, const DomainHeader&, Evidence) {
   }) != 0;
 }
 
+bool CanProveDeaths() { return true; }
+
 bool AnyUnknownMaps(const DomainHeader&, uint64_t, absl::FunctionRef<bool(pid_t)> is_known) {
   model::Model& model = model::CurrentModel();
   return model.Look("ask who maps the domain", [&] {

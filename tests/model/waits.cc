@@ -30,12 +30,16 @@ using internal::WaitResult;
 
 Waits* Waits::current_ = nullptr;
 
-Waits::Waits(Model& model) : model_(model), sleepers_(model.Make<Sleepers>()) {
+Waits::Waits(Model& model) : Waits(model, model.Make<internal::HoldTable>()) {
+  holds_.Format(nullptr, 0);
+}
+
+Waits::Waits(Model& model, internal::HoldTable& holds)
+    : model_(model), sleepers_(model.Make<Sleepers>()), holds_(holds) {
   current_ = this;
   // All that a model has is in the domain.
   lanes_.Format(&lane_memory_, kLanes, 0, std::numeric_limits<uint64_t>::max());
   LaneTestPeer::CommitAll(lanes_);
-  holds_.Format(nullptr, 0);
   model.PerActor(LaneTestPeer::ThisThread());
 }
 
@@ -55,6 +59,15 @@ void Waits::BuryWhoIsKilled() {
       Bury(dead);
     }
   }));
+}
+
+ActorId Waits::Undertaker(std::string_view name, ActorId dead, ActorId before) {
+  return model_.Actor(name, [this, dead, before] {
+    model_.Await("a death", [this, dead, before] {
+      return model_.Ended(dead) && (before < 0 || model_.Ended(before));
+    });
+    Bury(dead);
+  });
 }
 
 // Those steps of Undertaker::Bury() (shared/internal/burial.cc).
@@ -119,6 +132,9 @@ namespace mp::internal {
 WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& options) {
   return model::Waits::Current().Wait(word, value, options);
 }
+// The actors bury by themselves.
+bool LookForTheDead(LookHow) { return false; }
+
 uint32_t Deaths() { return model::Waits::Current().lanes().deaths().load(); }
 uint64_t CountSleepersOn(const FutexWord& word) {
   return model::Waits::Current().lanes().CountOn(word);

@@ -38,12 +38,17 @@ class Waits {
   static constexpr size_t kMostActors = 6;
   static constexpr size_t kLanes = 3;
 
+  // Nobody has a hold, unless a test gives the table memory.
   explicit Waits(Model& model);
+  Waits(Model& model, internal::HoldTable& holds);
 
   // A process with a thread that has a lane. Who does not sleep need not be one.
   ActorId Process(std::string_view name, std::function<void()> body);
   // The last of the actors.
   void BuryWhoIsKilled();
+  // In its place: one that may be killed, and buries `dead` when that one has ended, or was killed,
+  // and so has the one before.
+  ActorId Undertaker(std::string_view name, ActorId dead, ActorId before = -1);
 
   static internal::ProcessId IdOf(ActorId actor) { return static_cast<uint64_t>(actor) + 1; }
   // Of the actor that runs.
@@ -51,7 +56,6 @@ class Waits {
   // Far away: it is come to where the exploration allows for a timeout.
   static timespec Deadline();
 
-  // Nobody has one, unless a test gives it memory.
   internal::HoldTable& holds() { return holds_; }
 
   // In the place of wait.cc ------------------------------------------------------------------
@@ -71,8 +75,8 @@ class Waits {
 
   Model& model_;
   Sleepers& sleepers_;
+  internal::HoldTable& holds_;
   internal::LaneTable lanes_;
-  internal::HoldTable holds_;
   std::array<internal::Lane, kLanes> lane_memory_;
   std::array<uint64_t, kMostActors> buried_ = {};
 };

@@ -295,6 +295,18 @@ TEST_F(BurialTest, ACopyThatForkDidNotMakeIsEndedAtItsFirstUse) {
   constexpr char kWords[] = "nobody knows of it: .*use fork";
   EXPECT_DEATH(copy([] { (void)Domain::Current()->Allocate(1); }), kWords);
   EXPECT_DEATH(copy([] { const RawValue<int> value; }), kWords);
+  // Nor is it known by what its children would tell of themselves.
+  EXPECT_DEATH(copy([] {
+                 const pid_t child = fork();
+                 if (child == 0) {
+                   const RawValue<int> value;
+                   _exit(0);
+                 }
+                 int status = 0;
+                 waitpid(child, &status, 0);
+                 if (WIFSIGNALED(status)) raise(WTERMSIG(status));
+               }),
+               kWords);
   // One that does not use what it inherited is nobody's business, nor are its children.
   auto exit_well = ::testing::ExitedWithCode(0);
   EXPECT_EXIT(copy([] {}), exit_well, "");

@@ -171,6 +171,21 @@ TEST_F(ProofOfDeathTest, WithoutDescriptorsNobodyIsDead) {
   EXPECT_EQ(child.Finish(), 0);
 }
 
+// A root that has no /proc, or that of another PID namespace, tells nothing.
+TEST_F(ProofOfDeathTest, WhoIsNotShownLives) {
+  const std::string root = std::filesystem::path(::testing::TempDir()) / "empty_root";
+  std::filesystem::create_directories(root);
+  const pid_t living = getpid();
+  const uint64_t since = Now();
+  Child child([&] {
+    if (chroot(root.c_str()) != 0) return;  // not permitted
+    EXPECT_FALSE(Thorough(living, since));
+    EXPECT_TRUE(AnyUnknownMaps(Header(), 0, [](pid_t) { return true; }));
+    EXPECT_TRUE(CanProveDeaths());
+  });
+  EXPECT_EQ(child.Finish(), 0);
+}
+
 TEST_F(ProofOfDeathTest, FindsWhoMapsTheDomain) {
   const uint64_t since = Now();
   // Who is there before the child; among them what watches this test.

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -44,6 +45,7 @@ namespace mp::internal {
 namespace {
 
 using mp::testing::Child;
+using mp::testing::ForkMortal;
 using mp::testing::Gate;
 using mp::testing::HasFutexWaitv;
 using mp::testing::Inherited;
@@ -107,6 +109,31 @@ class SentryTest : public ::testing::Test {
   Domain& domain_;
   const SharedWord word_;
 };
+
+// The death of one that nobody has reaped cannot be proved without a descriptor.
+TEST_F(SentryTest, WhoHasNoDescriptorLeftLeavesTheLookToOthers) {
+  if (!HasFutexWaitv()) GTEST_SKIP() << "no futex_waitv here";
+  const pid_t mortal = ForkMortal([] {
+    LaneForNotes();
+    PauseForEver();
+  });
+  ProcessId id = 0;
+  while ((id = IdOf(mortal)) == 0) std::this_thread::yield();
+  Child starved([this, id](auto& step) {
+    const rlimit none = {0, 0};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    step("before");
+    AwaitDeathOf(id);
+  });
+  ASSERT_TRUE(starved.RunTo("before"));
+  starved.Go();
+  AwaitSentry(starved.pid());
+  const auto sleeper = StartSleeper(id);
+  kill(mortal, SIGKILL);
+  EXPECT_EQ(sleeper->Finish(), 0);
+  EXPECT_EQ(starved.Finish(), 0);
+  EXPECT_EQ(waitpid(mortal, nullptr, 0), mortal);
+}
 
 TEST_F(SentryTest, ADeathIsToldOfAProcessWithALaneAndWithout) {
   for (const bool lane : {true, false}) {

@@ -42,6 +42,17 @@ class Alarms {
   struct sigaction saved_ = {};
 };
 
+// Interrupts one who sleeps (a Child), and has Alarms of its own, again and again: whether it
+// sleeps on each time.
+template <typename Sleeper>
+[[nodiscard]] bool SleepsOnAfterAlarms(Sleeper& sleeper) {
+  for (int i = 0; i < 5; ++i) {
+    if (!sleeper.WaitUntilAsleep()) return false;
+    kill(sleeper.pid(), SIGALRM);
+  }
+  return sleeper.WaitUntilAsleep();
+}
+
 }  // namespace mp::testing
 
 #endif  // MP_TESTS_SUPPORT_ALARMS_H_

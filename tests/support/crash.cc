@@ -27,6 +27,10 @@ using Stop = Victim::Stop;
 // A loop that waits for somebody who does not move, rather than an operation.
 constexpr size_t kMostInstructions = 1'000'000;
 
+// So many routes are tried to a point, each without what the one before has missed. (malloc, for
+// one, does not go the same way each time.)
+constexpr int kRoutes = 4;
+
 // What a check has to say, in memory that it shares with the sweep.
 struct Words {
   char text[4096];
@@ -84,6 +88,7 @@ class Sweep {
     RunWithoutKill();
     if (report_.error.empty()) Record();
     if (report_.error.empty()) {
+      routes_.emplace(trace_);
       for (const KillPoint& point : ChoosePoints(trace_, options_.sample, options_.seed)) {
         Try(point);
         if (!report_.error.empty()) break;
@@ -200,9 +205,10 @@ class Sweep {
   }
 
   void Try(const KillPoint& point) {
-    const bool by_breakpoint = !options_.single_steps && breakpoints_work_;
-    if (by_breakpoint && TryOnce(point, /*by_breakpoint=*/true)) return;
-    if (!report_.error.empty()) return;
+    for (int route = 0; route < kRoutes; ++route) {
+      if (options_.single_steps || !breakpoints_work_) break;
+      if (TryOnce(point, /*by_breakpoint=*/true) || !report_.error.empty()) return;
+    }
     if (TryOnce(point, /*by_breakpoint=*/false)) {
       ++report_.stepped;
     } else if (report_.error.empty()) {
@@ -229,16 +235,12 @@ class Sweep {
 
   bool RunTo(Scene& scene, const KillPoint& point) {
     Victim& victim = *scene.victim;
-    const Route route = RouteTo(trace_, point.index);
-    if (point.index > 0) {
-      for (size_t pass = 0; pass <= route.passes; ++pass) {
-        if (PassSleeps(scene, victim.RunTo(route.address)) != Stop::kAtAddress) {
-          return false;
-        }
-      }
-      for (size_t step = 0; step < route.steps; ++step) {
-        if (victim.Step() != Stop::kStepped) return false;
-      }
+    for (const uintptr_t address : routes_->To(point.index)) {
+      const bool step = address == Routes::kStep;
+      const Stop stop = PassSleeps(scene, step ? victim.Step() : victim.RunTo(address));
+      if (stop == (step ? Stop::kStepped : Stop::kAtAddress)) continue;
+      if (!step && !victim.NoBreakpoints()) routes_->Avoid(address);
+      return false;
     }
     return !point.asleep || victim.RunToEnd() == Stop::kAsleep;
   }
@@ -293,6 +295,7 @@ class Sweep {
   OneCpu one_cpu_;
   Inherited<Words> words_;
   Trace trace_;
+  std::optional<Routes> routes_;  // through the trace
   size_t scenes_ = 0;
   bool breakpoints_work_ = true;
   CrashReport report_;

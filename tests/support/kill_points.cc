@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <random>
+#include <utility>
 
 namespace mp::testing {
 namespace {
@@ -61,8 +62,47 @@ std::vector<KillPoint> ChoosePoints(const Trace& trace, size_t sample, uint64_t 
   return points;
 }
 
-Route RouteTo(const Trace& trace, size_t index) {
-  return {trace[index].address, trace.Round(index), trace[index].repeated ? 1u : 0u};
+Routes::Routes(const Trace& trace) : trace_(trace) { Plan(); }
+
+// A leg to i may begin anywhere from the last instruction before at the same address on: it begins
+// where the fewest legs lead.
+void Routes::Plan() {
+  ways_.assign(trace_.size(), {});
+  std::unordered_map<uintptr_t, size_t> last;  // where an address was last
+  // Where a leg may begin, in order, each reached by fewer legs than all behind it: the first of
+  // them that is not before i's last is the best for i.
+  std::vector<size_t> best;
+  for (size_t i = 0; i < trace_.size(); ++i) {
+    if (i > 0) {
+      size_t from = i - 1;
+      if (!IsStep(i)) {
+        const size_t same = std::exchange(last[trace_[i].address], i);
+        from = *std::lower_bound(best.begin(), best.end(), same);
+      }
+      ways_[i] = {from, ways_[from].legs + 1};
+    }
+    while (!best.empty() && ways_[best.back()].legs >= ways_[i].legs) best.pop_back();
+    best.push_back(i);
+  }
+}
+
+// A breakpoint does not stop between the rounds of a string instruction.
+bool Routes::IsStep(size_t i) const {
+  return trace_[i].repeated || avoided_.contains(trace_[i].address);
+}
+
+std::vector<uintptr_t> Routes::To(size_t index) const {
+  std::vector<uintptr_t> legs;
+  for (size_t i = index; i > 0; i = ways_[i].from) {
+    legs.push_back(IsStep(i) ? kStep : trace_[i].address);
+  }
+  std::reverse(legs.begin(), legs.end());
+  return legs;
+}
+
+void Routes::Avoid(uintptr_t address) {
+  avoided_.insert(address);
+  Plan();
 }
 
 }  // namespace mp::testing

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace mp::testing {
@@ -57,15 +58,35 @@ struct KillPoint {
 // (with sample 0: 64), then each that is a power of two, and the last.
 std::vector<KillPoint> ChoosePoints(const Trace& trace, size_t sample, uint64_t seed);
 
-// How a hardware breakpoint brings a process to `index`: run until `address` is
-// next, let it pass so many times, then step. (A breakpoint does not stop
-// between the rounds of a string instruction.)
-struct Route {
-  uintptr_t address = 0;
-  size_t passes = 0;
-  size_t steps = 0;
+// How to bring a process from the first instruction to others with few stops. Of a stop is known
+// only the address: a process runs until it is next there. So to the hundredth round of a loop
+// leads a hundred times an address within; but what all rounds of ten loops call is reached in the
+// last one by way of an instruction that only that loop has.
+class Routes {
+ public:
+  explicit Routes(const Trace& trace);
+
+  // Each leg: the address to run to, where it stands now not counting; or kStep.
+  static constexpr uintptr_t kStep = 0;
+  std::vector<uintptr_t> To(size_t index) const;
+
+  // From now on no leg ends at `address`, since a process did not come by there.
+  void Avoid(uintptr_t address);
+
+ private:
+  // Of each instruction: whence the last leg to it is, and how many there are.
+  struct Way {
+    size_t from = 0;
+    size_t legs = 0;
+  };
+
+  void Plan();
+  bool IsStep(size_t i) const;
+
+  const Trace& trace_;
+  std::vector<Way> ways_;
+  std::unordered_set<uintptr_t> avoided_;
 };
-Route RouteTo(const Trace& trace, size_t index);
 
 }  // namespace mp::testing
 

@@ -4,11 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <random>
 
 namespace mp::testing {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using ::testing::Not;
 
 constexpr KillPoint Before(size_t index) { return {index, false}; }
@@ -71,24 +78,66 @@ TEST(KillPointsTest, OfALongLoopSomeRoundsStandForAll) {
   }
 }
 
-TEST(KillPointsTest, RouteCountsHowOftenTheAddressPasses) {
+Trace Of(std::initializer_list<uintptr_t> addresses) {
   Trace trace;
-  for (const uintptr_t address : {1, 2, 3, 2, 3, 2, 4}) trace.Add({.address = address});
-  EXPECT_EQ(RouteTo(trace, 5).address, 2u);
-  EXPECT_EQ(RouteTo(trace, 5).passes, 2u);
-  EXPECT_EQ(RouteTo(trace, 5).steps, 0u);
+  for (const uintptr_t address : addresses) trace.Add({.address = address});
+  return trace;
 }
 
-TEST(KillPointsTest, RouteIntoAStringInstructionIsItsFirstRoundAndAStep) {
+TEST(RoutesTest, ToTheBeginningThereIsNoWayToGo) {
+  EXPECT_THAT(Routes(Of({1, 2})).To(0), IsEmpty());
+}
+
+TEST(RoutesTest, ALoopIsGoneRoundByRound) {
+  EXPECT_THAT(Routes(Of({1, 2, 3, 2, 3, 2, 3, 4})).To(6), ElementsAre(3, 3, 3));
+}
+
+TEST(RoutesTest, WhatIsSeldomIsAShortCut) {
+  EXPECT_THAT(Routes(Of({1, 2, 2, 2, 2, 3, 2, 4})).To(6), ElementsAre(3, 2));
+}
+
+TEST(RoutesTest, TheFirstInstructionMayComeAgain) {
+  EXPECT_THAT(Routes(Of({1, 2, 1, 2, 1})).To(4), ElementsAre(1, 1));
+}
+
+TEST(RoutesTest, IntoAStringInstructionLeadsAStep) {
   Trace trace;
   trace.Add({.address = 1});
   for (int pass = 0; pass < 2; ++pass) {
     trace.Add({.address = 2});
     trace.Add({.address = 2, .repeated = true});
   }
-  EXPECT_EQ(RouteTo(trace, 4).address, 2u);
-  EXPECT_EQ(RouteTo(trace, 4).passes, 1u);
-  EXPECT_EQ(RouteTo(trace, 4).steps, 1u);
+  EXPECT_THAT(Routes(trace).To(4), ElementsAre(2, 2, Routes::kStep));
+}
+
+TEST(RoutesTest, WhatIsAvoidedIsGoneAroundOrSteppedTo) {
+  const Trace trace = Of({1, 2, 2, 3, 4, 2});
+  Routes routes(trace);
+  EXPECT_THAT(routes.To(5), AnyOf(ElementsAre(3, 2), ElementsAre(4, 2)));
+  routes.Avoid(3);
+  EXPECT_THAT(routes.To(5), ElementsAre(4, 2));
+  EXPECT_THAT(routes.To(3), ElementsAre(2, 2, Routes::kStep));
+  routes.Avoid(4);
+  EXPECT_THAT(routes.To(5), ElementsAre(2, 2, 2));
+}
+
+// Each leg of every route, gone as a breakpoint goes it, comes to where it is to come.
+TEST(RoutesTest, EachComesToItsEnd) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 200; ++round) {
+    Trace trace;
+    for (int i = 0; i < 60; ++i) trace.Add({.address = 1 + random() % 9});
+    Routes routes(trace);
+    if (round % 2 == 1) routes.Avoid(1);
+    for (size_t index = 0; index < trace.size(); ++index) {
+      size_t at = 0;
+      for (const uintptr_t address : routes.To(index)) {
+        do ++at;
+        while (address != Routes::kStep && at < trace.size() && trace[at].address != address);
+      }
+      ASSERT_EQ(at, index);
+    }
+  }
 }
 
 }  // namespace

@@ -87,6 +87,13 @@ Victim::Stop Victim::FinishRepetition() {
 }
 
 Victim::Stop Victim::RunTo(uintptr_t address) {
+  // The processor passes a breakpoint at which it has stopped, but not one that is set under it.
+  if (address != breakpoint_ && address == pc()) {
+    const Stop stop = Step();
+    if (stop != Stop::kStepped || pc() == address) {
+      return stop == Stop::kStepped ? Stop::kAtAddress : stop;
+    }
+  }
   if (!SetBreakpoint(address)) {
     no_breakpoints_ = true;
     return Stop::kStepped;
@@ -209,8 +216,10 @@ size_t Victim::RepeatedLength(uintptr_t address) const {
 bool Victim::SetBreakpoint(uintptr_t address) {
   if (address == breakpoint_) return true;
   if (ptrace(PTRACE_POKEUSER, pid_, DebugRegister(0), address) != 0) return false;
-  const long control = address == 0 ? 0 : kEnableRegister0;
-  if (ptrace(PTRACE_POKEUSER, pid_, DebugRegister(7), control) != 0) return false;
+  if ((address == 0) != (breakpoint_ == 0)) {
+    const long control = address == 0 ? 0 : kEnableRegister0;
+    if (ptrace(PTRACE_POKEUSER, pid_, DebugRegister(7), control) != 0) return false;
+  }
   breakpoint_ = address;
   return true;
 }

@@ -15,6 +15,7 @@
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/inherited.h"
+#include "tests/support/listed.h"
 
 namespace mp {
 namespace {
@@ -23,6 +24,7 @@ using testing::CrashCase;
 using testing::CrashOptions;
 using testing::CrashReport;
 using testing::Inherited;
+using testing::Listed;
 using testing::RunCrashSweep;
 
 class ConditionCrashTest : public ::testing::Test {
@@ -206,9 +208,7 @@ TEST_F(ConditionCrashTest, TheMakingAndTheEndOfOneLeaveNothing) {
   crash.check = [this] {
     std::string broken = Settled();
     if (!broken.empty()) return broken;
-    for (const ObjectInfo& object : ListObjects()) {
-      if (object.name == "own") return std::string("it is there still");
-    }
+    if (Listed("own").has_value()) return std::string("it is there still");
     return broken;
   };
   Sweep(crash);

@@ -4,13 +4,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -26,6 +24,7 @@
 #include "tests/support/alarms.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
+#include "tests/support/listed.h"
 #include "tests/support/peer.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
@@ -38,8 +37,10 @@ namespace {
 
 using testing::Alarms;
 using testing::Child;
+using testing::Listed;
 using testing::PeerNames;
 using testing::Peers;
+using testing::SleepsOnAfterAlarms;
 
 template <typename P>
 class ConditionTest : public ::testing::Test {
@@ -390,11 +391,7 @@ TEST(ConditionProcessTest, SignalsDoNotEndAWait) {
   });
   ASSERT_TRUE(waiter.RunTo("before"));
   waiter.Go();
-  for (int i = 0; i < 5; ++i) {
-    ASSERT_TRUE(waiter.WaitUntilAsleep());
-    kill(waiter.pid(), SIGALRM);
-  }
-  ASSERT_TRUE(waiter.WaitUntilAsleep());
+  ASSERT_TRUE(SleepsOnAfterAlarms(waiter));
   {
     const LockGuard guard(condition);
     *done = 1;
@@ -432,11 +429,10 @@ TEST(ConditionProcessTest, NamesAreInListings) {
   const Condition condition({.name = "ready"});
   const absl::StatusOr<Condition> made = Condition::Create({.name = "made"});
   ASSERT_TRUE(made.ok());
-  std::vector<std::string> names;
-  for (const ObjectInfo& object : ListObjects()) {
-    if (object.type == "Condition") names.push_back(object.name);
+  for (const char* name : {"ready", "made"}) {
+    ASSERT_TRUE(Listed(name).has_value()) << name;
+    EXPECT_EQ(Listed(name)->type, "Condition");
   }
-  EXPECT_THAT(names, ::testing::UnorderedElementsAre("ready", "made"));
 }
 
 TEST(ConditionDeathTest, MisuseEndsTheProcessAndNamesTheCondition) {

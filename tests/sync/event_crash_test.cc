@@ -11,12 +11,14 @@
 #include "sync/event.h"
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
+#include "tests/support/listed.h"
 
 namespace mp {
 namespace {
 
 using testing::CrashCase;
 using testing::CrashReport;
+using testing::Listed;
 using testing::RunCrashSweep;
 
 class EventCrashTest : public ::testing::Test {
@@ -104,9 +106,7 @@ TEST_F(EventCrashTest, TheMakingAndTheEndOfOneLeaveNothing) {
   crash.check = [] {
     std::string broken = Settled();
     if (!broken.empty()) return broken;
-    for (const ObjectInfo& object : ListObjects()) {
-      if (object.name == "own") return std::string("it is there still");
-    }
+    if (Listed("own").has_value()) return std::string("it is there still");
     return broken;
   };
   Sweep(crash);

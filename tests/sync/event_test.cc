@@ -4,12 +4,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <atomic>
 #include <chrono>
 #include <memory>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -19,6 +17,7 @@
 #include "shared/shared.h"
 #include "tests/support/alarms.h"
 #include "tests/support/child.h"
+#include "tests/support/listed.h"
 #include "tests/support/peer.h"
 #include "tests/support/settings.h"
 
@@ -27,8 +26,10 @@ namespace {
 
 using testing::Alarms;
 using testing::Child;
+using testing::Listed;
 using testing::PeerNames;
 using testing::Peers;
+using testing::SleepsOnAfterAlarms;
 using testing::Stress;
 
 template <typename P>
@@ -168,10 +169,7 @@ TEST(EventProcessTest, SignalsDoNotEndAWait) {
   });
   ASSERT_TRUE(waiter.RunTo("before"));
   waiter.Go();
-  for (int i = 0; i < 5; ++i) {
-    ASSERT_TRUE(waiter.WaitUntilAsleep());
-    kill(waiter.pid(), SIGALRM);
-  }
+  ASSERT_TRUE(SleepsOnAfterAlarms(waiter));
   event.Set();
   EXPECT_EQ(waiter.Finish(), 0);
 }
@@ -211,11 +209,10 @@ TEST(EventProcessTest, NamesAreInListings) {
   const Event event({.name = "ready"});
   const absl::StatusOr<Event> made = Event::Create({.name = "made"});
   ASSERT_TRUE(made.ok());
-  std::vector<std::string> names;
-  for (const ObjectInfo& object : ListObjects()) {
-    if (object.type == "Event") names.push_back(object.name);
+  for (const char* name : {"ready", "made"}) {
+    ASSERT_TRUE(Listed(name).has_value()) << name;
+    EXPECT_EQ(Listed(name)->type, "Event");
   }
-  EXPECT_THAT(names, ::testing::UnorderedElementsAre("ready", "made"));
 }
 
 }  // namespace

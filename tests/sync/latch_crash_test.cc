@@ -18,6 +18,7 @@
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/listed.h"
 
 namespace mp {
 namespace {
@@ -28,6 +29,7 @@ using testing::ForkMortal;
 using testing::Gate;
 using testing::Inherited;
 using testing::KillAndReap;
+using testing::Listed;
 using testing::RunCrashSweep;
 using testing::Settle;
 
@@ -254,9 +256,7 @@ TEST_F(LatchCrashTest, TheMakingAndTheEndOfOneLeaveNothing) {
   crash.operation = [] { const Latch own(2, {.name = "own"}); };
   crash.check = [this]() -> std::string {
     Settle();
-    for (const ObjectInfo& object : ListObjects()) {
-      if (object.name == "own") return "it is there still";
-    }
+    if (Listed("own").has_value()) return "it is there still";
     return HasExactly(1);
   };
   Sweep(crash);

@@ -30,6 +30,7 @@
 #include "tests/support/alarms.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
+#include "tests/support/listed.h"
 #include "tests/support/peer.h"
 #include "tests/support/settings.h"
 
@@ -39,9 +40,11 @@ namespace {
 using testing::Alarms;
 using testing::Child;
 using testing::kSanitized;
+using testing::Listed;
 using testing::PeerNames;
 using testing::Peers;
 using testing::Settle;
+using testing::SleepsOnAfterAlarms;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr int kMost = std::numeric_limits<int>::max();
@@ -122,11 +125,8 @@ TEST(LatchTest, CreateTellsWhatIsWrong) {
   const absl::StatusOr<Latch> latch = Latch::Create(2, {.name = "started"});
   ASSERT_TRUE(latch.ok());
   EXPECT_EQ(latch->GetCount(), 2);
-  bool listed = false;
-  for (const ObjectInfo& object : ListObjects()) {
-    listed = listed || (object.type == "Latch" && object.name == "started");
-  }
-  EXPECT_TRUE(listed);
+  ASSERT_TRUE(Listed("started").has_value());
+  EXPECT_EQ(Listed("started")->type, "Latch");
   const absl::Status negative = Latch::Create(-1).status();
   EXPECT_EQ(negative.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(negative.message()), ::testing::HasSubstr("-1"));
@@ -158,7 +158,9 @@ TEST(LatchTest, TakesNoMoreThanItSays) {
 
 TEST(LatchDeathTest, MisuseEndsTheProcessWithTheName) {
   const Latch latch(1, {.name = "started"});
-  EXPECT_DEATH(latch.CountDown(-1), "^mp: Latch \"started\": counted down by -1\n");
+  EXPECT_DEATH(latch.CountDown(-1),
+               "^mp: Latch \"started\": counted down by -1 by pid [0-9]+; 0 is the "
+               "least\n");
   EXPECT_DEATH(Latch(-3, {.name = "less"}), "^mp: Latch \"less\": cannot be made .*-3");
   EXPECT_EQ(latch.GetCount(), 1);
 }
@@ -471,11 +473,7 @@ TEST(LatchSignalTest, AWaitGoesOnAfterAHandler) {
     });
     ASSERT_TRUE(waiter.RunTo("before"));
     waiter.Go();
-    for (int i = 0; i < 5; ++i) {
-      ASSERT_TRUE(waiter.WaitUntilAsleep());
-      kill(waiter.pid(), SIGALRM);
-    }
-    ASSERT_TRUE(waiter.WaitUntilAsleep());
+    ASSERT_TRUE(SleepsOnAfterAlarms(waiter));
     latch.CountDown();
     EXPECT_EQ(waiter.Finish(), 0);
   }
@@ -490,24 +488,6 @@ TEST(LatchSignalTest, HandlersDoNotShortenATimeout) {
     EXPECT_GE(SteadyClock::now() - start, std::chrono::milliseconds(60));
   });
   EXPECT_EQ(waiter.Finish(), 0);
-}
-
-// What a handler of a signal asks.
-const Latch* in_handler = nullptr;
-std::atomic<int> seen_in_handler = 0;
-
-TEST(LatchSignalTest, TheCountMayBeReadInAHandler) {
-  const Latch latch(kMost);
-  in_handler = &latch;
-  Child child([&] {
-    const Alarms alarms(200, [](int) { seen_in_handler.store(in_handler->GetCount()); });
-    while (seen_in_handler.load() == 0 || latch.GetCount() > kMost - 2000) {
-      latch.Join();
-      latch.CountDown();
-    }
-    EXPECT_GT(seen_in_handler.load(), 0);
-  });
-  EXPECT_EQ(child.Finish(), 0);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/spun_in_vain.h"
 #include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
@@ -219,7 +220,12 @@ TYPED_TEST(LockCrashTest, WhoQueuesBehindADeadWaiterIsWoken) {
 
 TYPED_TEST(LockCrashTest, ATimeoutIsSafe) {
   CrashCase crash = this->Case("acquire that times out");
-  absl::Duration timeout = absl::Milliseconds(100);
+  absl::Duration timeout = absl::Milliseconds(50);
+  // Or it would be the spin that is killed: it is most of the instructions.
+  crash.prepare = [this] {
+    this->TouchAll();
+    testing::SpunInVain();
+  };
   crash.operation = [this, &timeout] { (void)this->lock_->Acquire(timeout); };
   crash.sleeper = [this] {
     this->lock_->Acquire();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -47,6 +48,27 @@ TYPED_TEST_SUITE(LockDeathTest, Locks, LockNames);
 TYPED_TEST(LockDeathTest, EndsWithSigabrt) {
   const TypeParam lock;
   EXPECT_EXIT(lock.Release(), ::testing::KilledBySignal(SIGABRT), "");
+}
+
+// It would hold it in the name of the thread that it is a copy of.
+TYPED_TEST(LockDeathTest, ACopyThatForkDidNotMakeEndsAtItsFirstUse) {
+  const TypeParam lock;
+  auto copy = [](const auto& use) {
+    const auto pid =
+        static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+    if (pid == 0) {
+      use();
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    if (WIFSIGNALED(status)) raise(WTERMSIG(status));
+    _exit(0);
+  };
+  constexpr char kWords[] = "nobody knows of it: .*use fork";
+  EXPECT_DEATH(copy([&] { lock.Acquire(); }), kWords);
+  EXPECT_DEATH(copy([&] { (void)lock.TryAcquire(); }), kWords);
+  EXPECT_DEATH(copy([&] { (void)lock.Acquire(absl::Seconds(1)); }), kWords);
 }
 
 TYPED_TEST(LockDeathTest, ReleaseOfAFreeLockEndsTheProcess) {

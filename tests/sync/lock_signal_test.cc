@@ -1,7 +1,6 @@
 // Signals that a process handles while it waits for a Lock or an RLock.
 
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <chrono>
 
@@ -24,6 +23,7 @@ using testing::Alarms;
 using testing::Child;
 using testing::LockNames;
 using testing::Locks;
+using testing::SleepsOnAfterAlarms;
 
 template <typename T>
 class LockSignalTest : public ::testing::Test {};
@@ -42,11 +42,7 @@ TYPED_TEST(LockSignalTest, DoNotEndAnUntimedWait) {
   });
   ASSERT_TRUE(waiter.RunTo("before"));
   waiter.Go();
-  for (int i = 0; i < 10; ++i) {
-    ASSERT_TRUE(waiter.WaitUntilAsleep());
-    kill(waiter.pid(), SIGALRM);
-  }
-  ASSERT_TRUE(waiter.WaitUntilAsleep());
+  ASSERT_TRUE(SleepsOnAfterAlarms(waiter));
   lock.Release();
   ASSERT_TRUE(waiter.RunTo("acquired"));
   EXPECT_TRUE(lock.Locked());

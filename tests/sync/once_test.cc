@@ -18,7 +18,6 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -32,6 +31,7 @@
 #include "tests/support/alarms.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
+#include "tests/support/listed.h"
 #include "tests/support/peer.h"
 #include "tests/support/settings.h"
 
@@ -41,22 +41,28 @@ namespace {
 using testing::Alarms;
 using testing::Child;
 using testing::kSanitized;
+using testing::Listed;
 using testing::PeerNames;
 using testing::Peers;
+using testing::SleepsOnAfterAlarms;
 
 // Small, so that a test can use it up.
 const absl::Status configured = ConfigureDomain({.commit_limit = size_t{48} << 20});
 
 void Nothing() {}
 
-std::optional<ObjectInfo> Named(const std::string& name) {
-  for (const ObjectInfo& object : ListObjects()) {
-    if (object.name == name) return object;
-  }
-  return std::nullopt;
-}
-
 // What one thread alone sees.
+
+TEST(OnceTest, HandsItsArgumentsOn) {
+  const Once once;
+  int sum = 0;
+  EXPECT_TRUE(
+      once.Call([count = 1](int& to, std::unique_ptr<int> what) mutable { to += *what + count++; },
+                sum, std::make_unique<int>(2)));
+  EXPECT_EQ(sum, 3);
+  EXPECT_FALSE(once.Call([](int& to) { to = 0; }, sum));
+  EXPECT_EQ(sum, 3);
+}
 
 TEST(OnceTest, IsRunOnce) {
   const Once once;
@@ -94,11 +100,11 @@ TEST(OnceTest, OneMayBeCalledWithinAnother) {
 TEST(OnceTest, IsListedWithItsNameAndWhoRunsIt) {
   const absl::StatusOr<Once> once = Once::Create({.name = "fill"});
   ASSERT_TRUE(once.ok());
-  ASSERT_NE(Named("fill"), std::nullopt);
-  EXPECT_EQ(Named("fill")->type, "Once");
-  EXPECT_EQ(Named("fill")->acquired_by, 0);
-  once->Call([] { EXPECT_EQ(Named("fill")->acquired_by, gettid()); });
-  EXPECT_EQ(Named("fill")->acquired_by, 0);
+  ASSERT_NE(Listed("fill"), std::nullopt);
+  EXPECT_EQ(Listed("fill")->type, "Once");
+  EXPECT_EQ(Listed("fill")->acquired_by, 0);
+  once->Call([] { EXPECT_EQ(Listed("fill")->acquired_by, gettid()); });
+  EXPECT_EQ(Listed("fill")->acquired_by, 0);
 }
 
 TEST(OnceTest, TakesNoMoreThanItSays) {
@@ -416,11 +422,7 @@ TEST(OnceSignalTest, AWaitGoesOnAfterAHandler) {
     });
     ASSERT_TRUE(waiter.RunTo("before"));
     waiter.Go();
-    for (int i = 0; i < 5; ++i) {
-      ASSERT_TRUE(waiter.WaitUntilAsleep());
-      kill(waiter.pid(), SIGALRM);
-    }
-    ASSERT_TRUE(waiter.WaitUntilAsleep());
+    ASSERT_TRUE(SleepsOnAfterAlarms(waiter));
     EXPECT_EQ(runner.Finish(), 0);
     EXPECT_EQ(waiter.Finish(), 0);
   }

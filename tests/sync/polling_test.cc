@@ -1,15 +1,23 @@
 // Who only tries, or waits for too short a time to watch over the family: where nobody else does,
 // either, it has what a dead process had all the same.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/types.h>
 
 #include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "sync/barrier.h"
 #include "sync/latch.h"
 #include "sync/rwlock.h"
 #include "sync/semaphore.h"
+#include "tests/support/child.h"
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
@@ -41,6 +49,16 @@ void TakeAndDie(const std::function<void()>& takes) {
   KillAndReap(pid);
 }
 
+// As the party of a barrier.
+pid_t WaitAndDie(const Barrier& barrier) {
+  const int before = barrier.NWaiting();
+  const pid_t pid = ForkMortal([&] { static_cast<void>(barrier.Wait()); });
+  while (barrier.NWaiting() <= before) {
+  }
+  KillAndReap(pid);
+  return pid;
+}
+
 void UntilTrue(const std::function<bool()>& polls) {
   while (!polls()) {
   }
@@ -70,6 +88,39 @@ TEST(PollingTest, WhatADeadProcessReadCanBeWritten) {
     TakeAndDie([&] { lock.AcquireShared(); });
     UntilTrue([&] { return lock.Acquire(timeout); });
     lock.Release();
+  }
+}
+
+TEST(PollingTest, WhoAsksIsToldWithoutTheDead) {
+  const Semaphore semaphore;
+  TakeAndDie([&] { static Permit permit = semaphore.AcquirePermit(); });
+  UntilTrue([&] { return semaphore.GetValue() == 1; });
+  const Latch latch(1);
+  TakeAndDie([&] { latch.Join(); });
+  UntilTrue([&] { return latch.GetCount() == 0; });
+  const Barrier barrier(2);
+  WaitAndDie(barrier);
+  UntilTrue([&] { return barrier.Broken(); });
+}
+
+// Nobody has noticed it before: the last one to come does.
+TEST(PollingTest, ARoundWithADeadPartyIsBroken) {
+  for (const int parties : {2, 3, 17, 18}) {
+    const Barrier barrier(parties);
+    std::vector<std::unique_ptr<testing::Child>> others;
+    for (int i = 0; i < parties - 2; ++i) {
+      others.push_back(std::make_unique<testing::Child>(
+          [&] { EXPECT_TRUE(absl::IsAborted(barrier.Wait().status())); }));
+      others.back()->Go();
+    }
+    const pid_t dead = WaitAndDie(barrier);
+    while (!barrier.Broken() && barrier.NWaiting() < parties - 1) {
+    }
+    const absl::Status status = barrier.Wait().status();
+    EXPECT_TRUE(absl::IsAborted(status)) << status;
+    EXPECT_THAT(std::string(status.message()),
+                ::testing::HasSubstr(absl::StrCat("pid ", dead, " died")));
+    for (const auto& other : others) EXPECT_EQ(other->Finish(), 0);
   }
 }
 

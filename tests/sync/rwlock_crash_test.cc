@@ -20,6 +20,8 @@
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/settings.h"
+#include "tests/support/spun_in_vain.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
 #if defined(__clang__)
@@ -37,6 +39,8 @@ using testing::Gate;
 using testing::Inherited;
 using testing::KillAndReap;
 using testing::RunCrashSweep;
+using testing::SpunInVain;
+using testing::Stress;
 
 // What the lock guards, how far a writer came, and what a peer saw.
 struct Data {
@@ -82,6 +86,15 @@ class RWLockCrashTest : public ::testing::Test {
     if (sleeps) {
       EXPECT_GT(report.sleeps, 0u);
     }
+  }
+  // A writer that spins looks for readers in each round, at all holds that there are: that takes
+  // ten times as long as all the rest.
+  static void SleepsAtOnce(CrashCase& crash) {
+    if (Stress()) return;
+    crash.prepare = [] {
+      TouchAll();
+      SpunInVain();
+    };
   }
   // So that nothing in the operation happens for the first time.
   static void TouchAll() {
@@ -286,6 +299,7 @@ TEST_F(RWLockCrashTest, AWriterThatHadToWaitMayDie) {
       crash.operation = [this, way] { WriteOnce(way); };
       crash.sleeper = Holder(holder);
       crash.unblock = [this] { gate_->Open(); };
+      if (holder == kReader) SleepsAtOnce(crash);
       Sweep(crash, /*sleeps=*/true);
     }
   }
@@ -322,6 +336,7 @@ TEST_F(RWLockCrashTest, WhoQueuesBehindADeadWaiterIsWoken) {
     crash.sleeper = Sleeper(queue.behind);
     crash.sleeper_queues_behind = true;
     crash.unblock = [this] { LetGo(); };
+    if (queue.holder == kReader) SleepsAtOnce(crash);
     Sweep(crash, /*sleeps=*/true);
   }
 }
@@ -358,6 +373,7 @@ TEST_F(RWLockCrashTest, ATimeoutIsSafe) {
       gate_->Open();
       return Check();
     };
+    if (holder == kReader) SleepsAtOnce(crash);
     Sweep(crash);
   }
 }

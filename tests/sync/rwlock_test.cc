@@ -18,7 +18,6 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -31,6 +30,7 @@
 #include "shared/shared.h"
 #include "tests/support/alarms.h"
 #include "tests/support/child.h"
+#include "tests/support/listed.h"
 #include "tests/support/peer.h"
 #include "tests/support/settings.h"
 
@@ -45,19 +45,14 @@ namespace {
 using testing::Alarms;
 using testing::Child;
 using testing::kSanitized;
+using testing::Listed;
 using testing::PeerNames;
 using testing::Peers;
+using testing::SleepsOnAfterAlarms;
 using SteadyClock = std::chrono::steady_clock;
 
 // Small, so that a test can use it up.
 const absl::Status configured = ConfigureDomain({.commit_limit = size_t{48} << 20});
-
-std::optional<ObjectInfo> Named(const std::string& name) {
-  for (const ObjectInfo& object : ListObjects()) {
-    if (object.name == name) return object;
-  }
-  return std::nullopt;
-}
 
 // What one thread alone sees.
 
@@ -201,15 +196,15 @@ TEST(RWLockTest, GuardsHoldItForAScope) {
 TEST(RWLockTest, IsListedWithItsNameAndItsWriter) {
   const absl::StatusOr<RWLock> lock = RWLock::Create({.name = "table"});
   ASSERT_TRUE(lock.ok());
-  ASSERT_NE(Named("table"), std::nullopt);
-  EXPECT_EQ(Named("table")->type, "RWLock");
-  EXPECT_EQ(Named("table")->acquired_by, 0);
+  ASSERT_NE(Listed("table"), std::nullopt);
+  EXPECT_EQ(Listed("table")->type, "RWLock");
+  EXPECT_EQ(Listed("table")->acquired_by, 0);
   {
     const LockGuard writer(*lock);
-    EXPECT_EQ(Named("table")->acquired_by, gettid());
+    EXPECT_EQ(Listed("table")->acquired_by, gettid());
   }
   const SharedLockGuard reader(*lock);
-  EXPECT_EQ(Named("table")->acquired_by, 0);
+  EXPECT_EQ(Listed("table")->acquired_by, 0);
 }
 
 TEST(RWLockTest, TakesNoMoreThanItSays) {
@@ -232,7 +227,7 @@ TEST(RWLockTest, WhatIsDroppedComesBack) {
     copy.ReleaseShared();
   }
   EXPECT_EQ(Stats().in_use, before);
-  EXPECT_EQ(Named("dropped"), std::nullopt);
+  EXPECT_EQ(Listed("dropped"), std::nullopt);
 }
 
 TEST(RWLockTest, CreateTellsThatThereIsNoMemory) {
@@ -798,11 +793,7 @@ TEST(RWLockSignalTest, AWaitGoesOnAfterAHandler) {
         });
         ASSERT_TRUE(waiter.RunTo("before"));
         waiter.Go();
-        for (int i = 0; i < 5; ++i) {
-          ASSERT_TRUE(waiter.WaitUntilAsleep());
-          kill(waiter.pid(), SIGALRM);
-        }
-        ASSERT_TRUE(waiter.WaitUntilAsleep());
+        ASSERT_TRUE(SleepsOnAfterAlarms(waiter));
         for_reader ? lock.ReleaseShared() : lock.Release();
         ASSERT_TRUE(waiter.RunTo("has it"));
         EXPECT_FALSE(lock.TryAcquire());

@@ -25,6 +25,7 @@
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/spun_in_vain.h"
 
 namespace mp {
 namespace {
@@ -288,7 +289,12 @@ TEST_F(SemaphoreCrashTest, WhoQueuesBehindADeadWaiterIsWoken) {
 
 TEST_F(SemaphoreCrashTest, ATimeoutIsSafe) {
   CrashCase crash = Case("a wait that times out", 0);
-  absl::Duration timeout = absl::Seconds(1);
+  absl::Duration timeout = absl::Milliseconds(50);
+  // Or it would be the spin that is killed: it is most of the instructions.
+  crash.prepare = [] {
+    TouchAll();
+    testing::SpunInVain();
+  };
   crash.operation = [this, &timeout] { static_cast<void>(semaphore_->AcquirePermit(timeout)); };
   CrashOptions options;
   options.sample = std::min(options.sample, size_t{20});  // each takes its time
