@@ -97,8 +97,8 @@ class Value : public internal::WithLock {
     const LockGuard guard(GetLock());
     state_->Store(value);
   }
-  // Calls `change` with a copy of the value, which is stored when it returns; then returns what it
-  // returned, which is no reference. Where it throws, nothing is stored. What `change` does to the
+  // Calls `change` with a copy of the value, which it takes by reference and which is stored when it
+  // returns; then returns what it returned, which is no reference, and is not stored. Where it throws, nothing is stored. What `change` does to the
   // value by other means, such as Set(), is overwritten.
   template <std::invocable<T&> F>
   auto Update(F&& change) const {
