@@ -17,7 +17,7 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
   if (const Waiter::Result seen = waiter.LookAndSpin(); seen.has_value()) return *seen;
   const WaitResult result =
       Domain::HasSlot() ? waiter.Sleep(domain.ThisUndertaker()) : waiter.SleepWithoutSlot();
-  if (result == WaitResult::kTimedOut) static_cast<void>(LookForTheDead());
+  if (result == WaitResult::kTimedOut) LookForTheDead(LookHow::kNow);
   return result;
 }
 

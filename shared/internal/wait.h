@@ -88,7 +88,7 @@ bool SleepWhile(Word& word, uint64_t sleepers, const timespec* deadline, const P
 
 // For who tries in vain, and does not sleep, or never for long: perhaps nobody does, and so nobody
 // watches. Looks for the dead and buries them; kRarely: at most every 10 ms in a thread. Returns
-// whether it has looked. Not in a signal handler.
+// whether it has looked. Not in a signal handler. Wait() does so when its time is over.
 enum class LookHow { kRarely, kNow };
 bool LookForTheDead(LookHow how = LookHow::kRarely);
 
