@@ -24,6 +24,11 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
 bool LookForTheDead(LookHow how) {
   constexpr int64_t kPause = 10;  // milliseconds
   static constinit thread_local int64_t next = 0;
+  static constinit thread_local uint32_t generation = 0;
+  if (generation != ForkGeneration()) {
+    generation = ForkGeneration();  // that was its parent's
+    next = 0;
+  }
   timespec now;
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   const int64_t milliseconds = int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;

@@ -21,6 +21,7 @@
 #include "tests/support/crash.h"
 #include "tests/support/inherited.h"
 #include "tests/support/listed.h"
+#include "tests/support/no_look_is_due.h"
 
 namespace mp {
 namespace {
@@ -148,6 +149,7 @@ TEST_F(BarrierCrashTest, ADeadWaiterIsNamed) {
 }
 
 TEST_F(BarrierCrashTest, ATimedWaitMayDie) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("one whose time is over, and a sleeper", 3);
   crash.operation = [this] { static_cast<void>(barrier_->Wait(absl::Milliseconds(1))); };
   // Its way depends on the clock, and so many points are stepped to.

@@ -25,6 +25,7 @@
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/no_look_is_due.h"
 #include "tests/support/spun_in_vain.h"
 
 namespace mp {
@@ -163,6 +164,7 @@ TEST_F(SemaphoreCrashTest, APermitOfTheDeadComesBackOnce) {
   crash.operation = [this] { semaphore_->AcquirePermit().Release(); };
   Sweep(crash);
 
+  const testing::NoLookIsDue no_look;
   crash = Case("permits that are tried for, one of them held to the end", 2);
   crash.operation = [this] {
     std::optional<Permit> first = semaphore_->TryAcquirePermit();
@@ -288,6 +290,7 @@ TEST_F(SemaphoreCrashTest, WhoQueuesBehindADeadWaiterIsWoken) {
 }
 
 TEST_F(SemaphoreCrashTest, ATimeoutIsSafe) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("a wait that times out", 0);
   absl::Duration timeout = absl::Milliseconds(50);
   // Or it would be the spin that is killed: it is most of the instructions.
