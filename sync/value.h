@@ -98,8 +98,9 @@ class Value : public internal::WithLock {
     state_->Store(value);
   }
   // Calls `change` with a copy of the value, which it takes by reference and which is stored when it
-  // returns; then returns what it returned, which is no reference, and is not stored. Where it throws, nothing is stored. What `change` does to the
-  // value by other means, such as Set(), is overwritten.
+  // returns; then returns what it returned, which is no reference, and is not stored. Where it
+  // throws, nothing is stored. What `change` does to the value by other means, such as Set(), is
+  // overwritten.
   template <std::invocable<T&> F>
   auto Update(F&& change) const {
     const LockGuard guard(GetLock());
