@@ -97,8 +97,8 @@ class Value : public internal::WithLock {
     const LockGuard guard(GetLock());
     state_->Store(value);
   }
-  // Calls `change` with a copy of the value, which it takes by reference and which is stored when it
-  // returns; then returns what it returned, which is no reference, and is not stored. Where it
+  // Calls `change` with a copy of the value, which it takes by reference and which is stored when
+  // it returns; then returns what it returned, which is no reference, and is not stored. Where it
   // throws, nothing is stored. What `change` does to the value by other means, such as Set(), is
   // overwritten.
   template <std::invocable<T&> F>
@@ -144,7 +144,8 @@ class Value : public internal::WithLock {
         // Test:   ValueCrashTest.AWordIsSetWholeOrNotAtAll
         word.store(bits, std::memory_order_relaxed);  // the lock orders it
       } else {
-        std::construct_at(&value, from);
+        // As its bytes: `from` may lie on a sanitizer's stack, which is aligned to less than T.
+        std::memcpy(static_cast<void*>(&value), &from, sizeof(T));
       }
     }
   };
