@@ -24,6 +24,7 @@
 #include "tests/support/crash.h"
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
+#include "tests/support/held_duty.h"
 #include "tests/support/inherited.h"
 #include "tests/support/no_look_is_due.h"
 #include "tests/support/spun_in_vain.h"
@@ -314,6 +315,8 @@ TEST_F(SemaphoreCrashTest, ATimeoutIsSafe) {
 class PermitsCrashTest : public SemaphoreCrashTest {};
 
 TEST_F(PermitsCrashTest, TheBurialOfAPermitMayBeInterrupted) {
+  // Or the sleeper, when its first nap is over, buries the dead before the victim does.
+  const testing::HeldDuty duty;
   for (const bool whole : {false, true}) {
     const Inherited<uint64_t> dead;
     CrashCase crash = Case(whole ? "a burial" : "the burial of permits", 2);
