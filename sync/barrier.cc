@@ -116,7 +116,7 @@ absl::StatusOr<Barrier::State*> Barrier::Make(int parties, const BarrierOptions&
       options.timeout == absl::InfiniteDuration()
           ? State::kForEver
           : static_cast<uint64_t>(std::max<int64_t>(absl::ToInt64Nanoseconds(options.timeout), 0));
-  const absl::StatusOr<State*> state =
+  absl::StatusOr<State*> state =
       internal::MakeObject<State>(internal::ObjectType::kBarrier, options.name, [&](State& made) {
         made.Init(static_cast<uint64_t>(parties), timeout, options.action != nullptr);
       });
