@@ -83,6 +83,7 @@ BarrierHeader::Arrival BarrierHeader::Arrive(HoldTable& holds, Place& place, boo
       if (seen != Arrival::kLast) return seen;
     }
     // Before it has come: so who dies when it has, has its seat.
+    // Test: PollingTest.ARoundWithADeadPartyIsBroken
     const uint64_t seat = SeatOf(place.round, place.lane);
     if (now >> kArrivedShift < kSeats) {
       seats[now >> kArrivedShift].store(seat, std::memory_order_release);
