@@ -17,14 +17,14 @@ namespace mp::testing {
 
 class NoLookIsDue {
  public:
-  NoLookIsDue() { LookedAt(Now() + kHour); }
+  NoLookIsDue() { LookedAt(Now() + kDay); }
   ~NoLookIsDue() { LookedAt(Now()); }
   NoLookIsDue(const NoLookIsDue&) = delete;
   NoLookIsDue& operator=(const NoLookIsDue&) = delete;
 
  private:
   // In milliseconds, as in the post.
-  static constexpr int64_t kHour = 3'600'000;
+  static constexpr int64_t kDay = 86'400'000;
   static int64_t Now() {
     timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
