@@ -15,6 +15,7 @@
 #ifndef MP_SHARED_RAW_VALUE_H_
 #define MP_SHARED_RAW_VALUE_H_
 
+#include <cstring>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -37,17 +38,18 @@ class RawValue {
   static_assert(std::is_trivially_copyable_v<T>, "use Shared<T>");
 
  public:
-  explicit RawValue(T value = {}, const RawValueOptions& options = {})
+  explicit RawValue(const T& value = T{}, const RawValueOptions& options = {})
       : state_(MakeOrDie(value, options)) {}
   // kResourceExhausted: no memory; see Domain::Get() for more.
-  static absl::StatusOr<RawValue> Create(T value = {}, const RawValueOptions& options = {}) {
+  static absl::StatusOr<RawValue> Create(const T& value = T{},
+                                         const RawValueOptions& options = {}) {
     const absl::StatusOr<State*> state = Make(value, options);
     if (!state.ok()) return state.status();
     return RawValue(internal::Handle<State>(*state));
   }
 
   T Get() const { return state_->value; }
-  void Set(T value) const { state_->value = value; }
+  void Set(const T& value) const { state_->value = value; }
   T* Raw() const { return &state_->value; }
   T& operator*() const { return state_->value; }
   T* operator->() const { return &state_->value; }
@@ -65,11 +67,14 @@ class RawValue {
 
   explicit RawValue(internal::Handle<State> state) : state_(std::move(state)) {}
 
-  static absl::StatusOr<State*> Make(T value, const RawValueOptions& options) {
-    return internal::MakeObject<State>(internal::ObjectType::kRawValue, options.name,
-                                       [&value](State& state) { state.value = value; });
+  static absl::StatusOr<State*> Make(const T& value, const RawValueOptions& options) {
+    return internal::MakeObject<State>(
+        internal::ObjectType::kRawValue, options.name, [&value](State& state) {
+          // As its bytes: it may lie on a sanitizer's stack, which is aligned to less than T.
+          std::memcpy(static_cast<void*>(&state.value), &value, sizeof(T));
+        });
   }
-  static State* MakeOrDie(T value, const RawValueOptions& options) {
+  static State* MakeOrDie(const T& value, const RawValueOptions& options) {
     return internal::OrCannotMake(Make(value, options), internal::ObjectType::kRawValue, sizeof(T),
                                   options.name);
   }

@@ -116,7 +116,7 @@ absl::StatusOr<Barrier::State*> Barrier::Make(int parties, const BarrierOptions&
       options.timeout == absl::InfiniteDuration()
           ? State::kForEver
           : static_cast<uint64_t>(std::max<int64_t>(absl::ToInt64Nanoseconds(options.timeout), 0));
-  const absl::StatusOr<State*> state =
+  absl::StatusOr<State*> state =
       internal::MakeObject<State>(internal::ObjectType::kBarrier, options.name, [&](State& made) {
         made.Init(static_cast<uint64_t>(parties), timeout, options.action != nullptr);
       });
@@ -187,7 +187,7 @@ absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) cons
       case State::Arrival::kSuspect:
         // Where somebody is dead, its burial breaks the round. Proof comes when all threads of its
         // process have ended.
-        internal::LookForTheDead(internal::LookHow::kNow);
+        internal::LookForTheDead();
         if (++looks < kMostLooks) absl::SleepFor(absl::Milliseconds(1));
         break;
       case State::Arrival::kLater:
@@ -299,7 +299,7 @@ void Barrier::Abort() const {
 uint64_t Barrier::Settled() const {
   const uint64_t now = state_->Now();
   const bool waits = (now & State::kBroken) == 0 && now >> State::kArrivedShift != 0;
-  return waits && internal::LookForTheDead() ? state_->Now() : now;
+  return waits && internal::LookForTheDeadRarely() ? state_->Now() : now;
 }
 
 void Barrier::Reset() const { state_->Reset(Domain::Current()->holds(), getpid()); }

@@ -77,7 +77,7 @@ bool Latch::Wait(absl::Duration timeout) const {
 }
 
 bool Latch::TryWait() const {
-  return state_->value() == 0 || (internal::LookForTheDead() && state_->value() == 0);
+  return state_->value() == 0 || (internal::LookForTheDeadRarely() && state_->value() == 0);
 }
 
 bool Latch::WaitUntil(const timespec* deadline) const {

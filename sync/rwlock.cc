@@ -56,7 +56,7 @@ bool RWLock::Acquire(absl::Duration timeout) const {
 
 bool RWLock::TryAcquire() const {
   if (IsReading()) return false;
-  return TryBeginWriting() || (internal::LookForTheDead() && TryBeginWriting());
+  return TryBeginWriting() || (internal::LookForTheDeadRarely() && TryBeginWriting());
 }
 
 bool RWLock::TryBeginWriting() const {

@@ -28,8 +28,8 @@
 //           others that processes hold included: 163,840 by default (shared/internal/holds.h); who
 //           would be one more ends its process.
 // Cost:     128 bytes of the domain, and 24 for a reader; a reader writes memory of its own only.
-//           A writer looks at all places for holds of the family, 10 ns each, of which there are as
-//           many as were ever held at once. Who waits spins a little, then sleeps;
+//           A writer looks at all places for holds of the family, of which there are as many as
+//           were ever held at once. Who waits spins a little, then sleeps;
 //           no system call where nobody sleeps. Figures in docs/benchmarks.md.
 
 #ifndef MP_SYNC_RWLOCK_H_

@@ -41,7 +41,6 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
-#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -97,9 +96,10 @@ class Value : public internal::WithLock {
     const LockGuard guard(GetLock());
     state_->Store(value);
   }
-  // Calls `change` with a copy of the value, which is stored when it returns; then returns what it
-  // returned, which is no reference. Where it throws, nothing is stored. What `change` does to the
-  // value by other means, such as Set(), is overwritten.
+  // Calls `change` with a copy of the value, which it takes by reference and which is stored when
+  // it returns; then returns what it returned, which is no reference, and is not stored. Where it
+  // throws, nothing is stored. What `change` does to the value by other means, such as Set(), is
+  // overwritten.
   template <std::invocable<T&> F>
   auto Update(F&& change) const {
     const LockGuard guard(GetLock());
@@ -143,7 +143,8 @@ class Value : public internal::WithLock {
         // Test:   ValueCrashTest.AWordIsSetWholeOrNotAtAll
         word.store(bits, std::memory_order_relaxed);  // the lock orders it
       } else {
-        std::construct_at(&value, from);
+        // As its bytes: `from` may lie on a sanitizer's stack, which is aligned to less than T.
+        std::memcpy(static_cast<void*>(&value), &from, sizeof(T));
       }
     }
   };

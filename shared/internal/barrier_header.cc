@@ -22,12 +22,13 @@ BarrierHeader::Cause CauseIn(uint64_t cause) {
   return static_cast<BarrierHeader::Cause>(cause >> kCauseShift & kCauseMask);
 }
 
+// Of a seat.
+constexpr int kLaneBits = 48;
 uint64_t SeatOf(uint64_t round, const Lane* lane) {
-  constexpr int kLaneBits = 48;
-  return NumberOf(round) >> kRoundShift << kLaneBits | reinterpret_cast<uint64_t>(lane);
+  return NumberOf(round) << kLaneBits | reinterpret_cast<uint64_t>(lane);
 }
 const Lane* LaneIn(uint64_t seat) {
-  return reinterpret_cast<const Lane*>(seat & ((uint64_t{1} << 48) - 1));
+  return reinterpret_cast<const Lane*>(seat & ((uint64_t{1} << kLaneBits) - 1));
 }
 
 // Whether the cause is that of a round before, or of none.
@@ -82,6 +83,7 @@ BarrierHeader::Arrival BarrierHeader::Arrive(HoldTable& holds, Place& place, boo
       if (seen != Arrival::kLast) return seen;
     }
     // Before it has come: so who dies when it has, has its seat.
+    // Test: PollingTest.ARoundWithADeadPartyIsBroken
     const uint64_t seat = SeatOf(place.round, place.lane);
     if (now >> kArrivedShift < kSeats) {
       seats[now >> kArrivedShift].store(seat, std::memory_order_release);

@@ -9,12 +9,13 @@
 //            round (4-47): which one it is
 //            arrived (48-63): how many have come in it
 //   then
-//   timeout  the maker        of who names none, in nanoseconds; kForEver
-//   action   the maker        1: one of those who come runs an action
 //   seats    who comes        the lane of the one with that index (bits 0-47), and the low bits of
 //                             the number of its round (48-63); who comes last looks by them whether
-//                             the others live. A hint: two that come at once may have one seat,
-//                             till the slower one has another
+//                             the others live. A hint that commits nothing: two that come at
+//                             once may have one seat, till the slower one has another, and who
+//                             comes last then looks for the dead itself
+//   timeout  the maker        of who names none, in nanoseconds; kForEver
+//   action   the maker        1: one of those who come runs an action
 //   cause    who breaks it    what broke the round: pid (bits 0-21), Cause (22-24), and which round
 //                             (25-63, the low bits of its number); a hint that commits nothing
 //

@@ -61,6 +61,11 @@ timespec Sentry::Look(std::vector<FutexExpectation>& words) {
   return {.tv_sec = next / 1000, .tv_nsec = next % 1000 * 1'000'000};
 }
 
+void Sentry::Look() {
+  std::vector<FutexExpectation> words;
+  static_cast<void>(Look(words));
+}
+
 void Sentry::LookAtLanes(std::vector<FutexExpectation>& words) {
   LaneTable& lanes = undertaker_.lanes;
   const size_t room = kMostFutexes - words.size();

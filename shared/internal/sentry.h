@@ -58,6 +58,9 @@ class Sentry {
   // Returns when to look again, at the latest.
   timespec Look(std::vector<FutexExpectation>& words);
 
+  // For who does not then sleep on what it has found.
+  void Look();
+
   // Whether nobody has looked for so long that the sentry, if there is one, must be stopped.
   static bool IsOverdue(const SentryPost& post);
 

@@ -3,7 +3,6 @@
 #include <time.h>
 
 #include <cstdint>
-#include <vector>
 
 #include "shared/domain.h"
 #include "shared/internal/sentry.h"
@@ -17,21 +16,29 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
   if (const Waiter::Result seen = waiter.LookAndSpin(); seen.has_value()) return *seen;
   const WaitResult result =
       Domain::HasSlot() ? waiter.Sleep(domain.ThisUndertaker()) : waiter.SleepWithoutSlot();
-  if (result == WaitResult::kTimedOut) static_cast<void>(LookForTheDead());
+  if (result == WaitResult::kTimedOut) LookForTheDead();
   return result;
 }
 
-bool LookForTheDead(LookHow how) {
+void LookForTheDead() {
+  Domain& domain = *Domain::Current();
+  if (Domain::HasSlot()) Sentry(domain.ThisUndertaker(), domain.sentry_post()).Look();
+}
+
+bool LookForTheDeadRarely() {
   constexpr int64_t kPause = 10;  // milliseconds
   static constinit thread_local int64_t next = 0;
+  static constinit thread_local uint32_t generation = 0;
+  if (generation != ForkGeneration()) {
+    generation = ForkGeneration();  // that was its parent's
+    next = 0;
+  }
   timespec now;
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   const int64_t milliseconds = int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
-  if ((milliseconds < next && how == LookHow::kRarely) || !Domain::HasSlot()) return false;
+  if (milliseconds < next) return false;
   next = milliseconds + kPause;
-  Domain& domain = *Domain::Current();
-  std::vector<FutexExpectation> words;
-  static_cast<void>(Sentry(domain.ThisUndertaker(), domain.sentry_post()).Look(words));
+  LookForTheDead();
   return true;
 }
 

@@ -87,10 +87,11 @@ bool SleepWhile(Word& word, uint64_t sleepers, const timespec* deadline, const P
 }
 
 // For who tries in vain, and does not sleep, or never for long: perhaps nobody does, and so nobody
-// watches. Looks for the dead and buries them; kRarely: at most every 10 ms in a thread. Returns
-// whether it has looked. Not in a signal handler.
-enum class LookHow { kRarely, kNow };
-bool LookForTheDead(LookHow how = LookHow::kRarely);
+// watches. Looks for the dead and buries them. Wait() does so when its time is over. Not in a
+// signal handler.
+void LookForTheDead();
+// The same at most every 10 ms in a thread; whether it has looked.
+bool LookForTheDeadRarely();
 
 // Counts burials; a word to hand to Wait().
 uint32_t Deaths();

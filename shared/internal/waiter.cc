@@ -142,10 +142,7 @@ void Waiter::AddOwn(std::vector<FutexExpectation>& words) const {
 
 // Who is the sentry may be stopped: then others look in its place.
 void Waiter::LookIfOverdue(const Undertaker& undertaker) const {
-  if (!Sentry::IsOverdue(post_)) return;
-  std::vector<FutexExpectation> words;
-  AddOwn(words);
-  static_cast<void>(Sentry(undertaker, post_).Look(words));
+  if (Sentry::IsOverdue(post_)) Sentry(undertaker, post_).Look();
 }
 
 Result Waiter::Watch(const Undertaker& undertaker) const {

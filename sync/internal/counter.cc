@@ -41,7 +41,9 @@ Counter::Counter(ObjectType type, int value, std::string_view name)
     : state_(MakeOrDie(type, value, name)) {}
 
 // Without those whom the dead have.
-bool Counter::TryAgain() const { return LookForTheDead() && state_->TryAcquire(/*slept=*/false); }
+bool Counter::TryAgain() const {
+  return LookForTheDeadRarely() && state_->TryAcquire(/*slept=*/false);
+}
 
 bool Counter::AcquireUntil(const timespec* deadline) const {
   return state_->WaitToTake(deadline, [this](bool slept) { return state_->TryAcquire(slept); });
@@ -54,7 +56,7 @@ bool Counter::Acquire(absl::Duration timeout) const {
 
 int Counter::Value() const {
   uint64_t value = state_->value();
-  if (value == 0 && LookForTheDead()) value = state_->value();
+  if (value == 0 && LookForTheDeadRarely()) value = state_->value();
   return static_cast<int>(value);
 }
 
@@ -72,7 +74,7 @@ Hold* Counter::AcquirePermit(absl::Duration timeout) const {
   auto try_take = [&](bool slept) { return state_->TryAcquire(holds, *hold, slept); };
   if (try_take(false)) return hold;
   if (timeout > absl::ZeroDuration() ? state_->WaitToTake(Deadline(timeout).get(), try_take)
-                                     : LookForTheDead() && try_take(false)) {
+                                     : LookForTheDeadRarely() && try_take(false)) {
     return hold;
   }
   holds.Return(hold);

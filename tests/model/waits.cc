@@ -133,7 +133,7 @@ WaitResult Wait(const FutexWord& word, uint32_t value, const WaitOptions& option
   return model::Waits::Current().Wait(word, value, options);
 }
 // The actors bury by themselves.
-bool LookForTheDead(LookHow) { return false; }
+bool LookForTheDeadRarely() { return false; }
 
 uint32_t Deaths() { return model::Waits::Current().lanes().deaths().load(); }
 uint64_t CountSleepersOn(const FutexWord& word) {

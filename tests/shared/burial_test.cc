@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -27,6 +26,7 @@
 #include "tests/shared/heap_locks.h"
 #include "tests/support/bury.h"
 #include "tests/support/child.h"
+#include "tests/support/copy.h"
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
@@ -40,6 +40,7 @@ using internal::Evidence;
 using internal::ProcessId;
 using Kind = internal::ProcessTable::Kind;
 using testing::Child;
+using testing::EndAsACopy;
 using testing::ForkMortal;
 using testing::Gate;
 using testing::Inherited;
@@ -275,42 +276,24 @@ TEST_F(BurialTest, WhoIsStoppedInsideTheHeapHoldsUpNobody) {
   EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 2);
 }
 
-// As _Fork(2) of newer C libraries does it: without the fork handlers.
-pid_t ForkWithoutHandlers() {
-  return static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
-}
-
 TEST_F(BurialTest, ACopyThatForkDidNotMakeIsEndedAtItsFirstUse) {
-  auto copy = [](const std::function<void()>& use) {
-    const pid_t pid = ForkWithoutHandlers();
-    if (pid == 0) {
-      use();
-      _exit(0);
-    }
-    int status = 0;
-    waitpid(pid, &status, 0);
-    if (WIFSIGNALED(status)) raise(WTERMSIG(status));
-    _exit(0);
-  };
   constexpr char kWords[] = "nobody knows of it: .*use fork";
-  EXPECT_DEATH(copy([] { (void)Domain::Current()->Allocate(1); }), kWords);
-  EXPECT_DEATH(copy([] { const RawValue<int> value; }), kWords);
+  EXPECT_DEATH(EndAsACopy([] { (void)Domain::Current()->Allocate(1); }), kWords);
+  EXPECT_DEATH(EndAsACopy([] { const RawValue<int> value; }), kWords);
   // Nor is it known by what its children would tell of themselves.
-  EXPECT_DEATH(copy([] {
+  EXPECT_DEATH(EndAsACopy([] {
                  const pid_t child = fork();
                  if (child == 0) {
                    const RawValue<int> value;
                    _exit(0);
                  }
-                 int status = 0;
-                 waitpid(child, &status, 0);
-                 if (WIFSIGNALED(status)) raise(WTERMSIG(status));
+                 testing::EndByTheSignalOf(child);
                }),
                kWords);
   // One that does not use what it inherited is nobody's business, nor are its children.
   auto exit_well = ::testing::ExitedWithCode(0);
-  EXPECT_EXIT(copy([] {}), exit_well, "");
-  EXPECT_EXIT(copy([] {
+  EXPECT_EXIT(EndAsACopy([] {}), exit_well, "");
+  EXPECT_EXIT(EndAsACopy([] {
                 if (fork() == 0) _exit(0);
               }),
               exit_well, "");

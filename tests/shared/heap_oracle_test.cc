@@ -14,7 +14,6 @@
 #include "absl/status/statusor.h"
 #include "shared/heap.h"
 #include "shared/internal/size_class.h"
-#include "shared/internal/size_class.h"
 #include "shared/internal/slab.h"
 #include "shared/owner.h"
 #include "tests/shared/test_heap.h"

@@ -17,7 +17,6 @@
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
-#include <time.h>
 
 #include <cstdint>
 
@@ -27,6 +26,7 @@
 #include "tests/support/bury.h"
 #include "tests/support/futex_waitv.h"
 #include "tests/support/look.h"
+#include "tests/support/no_look_is_due.h"
 
 namespace mp::testing {
 
@@ -35,14 +35,9 @@ class HeldDuty {
   HeldDuty() : post_((**Domain::Get()).sentry_post()) {
     Settle();
     Take();
-    // Nobody is to look in its place, either.
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    post_.looked.store(static_cast<uint64_t>(now.tv_sec + 100'000) * 1000);
   }
   ~HeldDuty() {
     static_cast<void>(post_.duty.Unlock());
-    post_.looked.store(0);
     post_.sleepers.store(0);
   }
   HeldDuty(const HeldDuty&) = delete;
@@ -59,6 +54,7 @@ class HeldDuty {
 
  private:
   internal::SentryPost& post_;
+  const NoLookIsDue no_look_;  // in its place, either
 };
 
 inline bool SleepsBesideSentry(pid_t tid) { return WaitUntilAsleep(tid, {SYS_futex_waitv}); }

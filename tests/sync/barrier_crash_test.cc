@@ -3,9 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
-#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +19,7 @@
 #include "tests/support/crash.h"
 #include "tests/support/inherited.h"
 #include "tests/support/listed.h"
+#include "tests/support/no_look_is_due.h"
 
 namespace mp {
 namespace {
@@ -85,10 +84,8 @@ class BarrierCrashTest : public ::testing::Test {
     if (!alone) return absl::StrCat("a new round: ", index.status().ToString());
     return std::string(Check().message());
   }
-  static void Sweep(const CrashCase& crash, size_t most = 200) {
-    testing::CrashOptions options;
-    options.sample = std::min(options.sample, most);  // 0: all
-    const CrashReport report = RunCrashSweep(crash, options);
+  static void Sweep(const CrashCase& crash) {
+    const CrashReport report = RunCrashSweep(crash);
     EXPECT_TRUE(report.Clean()) << report.Summary();
   }
 
@@ -148,10 +145,10 @@ TEST_F(BarrierCrashTest, ADeadWaiterIsNamed) {
 }
 
 TEST_F(BarrierCrashTest, ATimedWaitMayDie) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("one whose time is over, and a sleeper", 3);
   crash.operation = [this] { static_cast<void>(barrier_->Wait(absl::Milliseconds(1))); };
-  // Its way depends on the clock, and so many points are stepped to.
-  Sweep(crash, /*most=*/60);
+  Sweep(crash);
 }
 
 TEST_F(BarrierCrashTest, WhoWaitsIsToldOfAReset) {

@@ -16,6 +16,7 @@
 #include "tests/support/crash.h"
 #include "tests/support/inherited.h"
 #include "tests/support/listed.h"
+#include "tests/support/no_look_is_due.h"
 
 namespace mp {
 namespace {
@@ -162,6 +163,7 @@ TEST_F(ConditionCrashTest, AWokenWaiterThatDiesPassesItOn) {
 }
 
 TEST_F(ConditionCrashTest, ATimedWaitMayDie) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("wait that times out");
   crash.operation = [this] {
     const LockGuard guard(*condition_);

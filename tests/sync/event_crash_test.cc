@@ -12,6 +12,7 @@
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/listed.h"
+#include "tests/support/no_look_is_due.h"
 
 namespace mp {
 namespace {
@@ -79,7 +80,7 @@ TEST_F(EventCrashTest, NobodyMissesAPulse) {
   crash.check = [this] {
     // Set, or cleared again; or it has never been.
     std::string broken = Settled();
-    if (!event_->Wait(absl::Milliseconds(200))) event_->Set();
+    if (!event_->Wait(absl::Milliseconds(50))) event_->Set();
     return broken;
   };
   Sweep(crash);
@@ -95,6 +96,7 @@ TEST_F(EventCrashTest, AWaiterMayDie) {
 }
 
 TEST_F(EventCrashTest, ATimedWaitMayDie) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("wait that times out");
   crash.operation = [this] { static_cast<void>(event_->Wait(absl::Milliseconds(1))); };
   Sweep(crash);

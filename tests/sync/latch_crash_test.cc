@@ -19,6 +19,7 @@
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
 #include "tests/support/listed.h"
+#include "tests/support/no_look_is_due.h"
 
 namespace mp {
 namespace {
@@ -211,6 +212,7 @@ TEST_F(LatchCrashTest, AWaiterMayDie) {
 
 // It is counted down by its death; so it may be the one that it waits for.
 TEST_F(LatchCrashTest, AWaiterThatHasJoinedMayDie) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("a wait that times out, joined, with a sleeper", 1);
   crash.prepare = [this] {
     TouchAll();

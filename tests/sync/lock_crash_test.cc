@@ -19,6 +19,7 @@
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/no_look_is_due.h"
 #include "tests/support/spun_in_vain.h"
 #include "tests/sync/lock_types.h"
 
@@ -219,6 +220,7 @@ TYPED_TEST(LockCrashTest, WhoQueuesBehindADeadWaiterIsWoken) {
 }
 
 TYPED_TEST(LockCrashTest, ATimeoutIsSafe) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = this->Case("acquire that times out");
   absl::Duration timeout = absl::Milliseconds(50);
   // Or it would be the spin that is killed: it is most of the instructions.

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -17,6 +16,7 @@
 #include "sync/lock_guard.h"
 #include "sync/rlock.h"
 #include "tests/support/child.h"
+#include "tests/support/copy.h"
 #include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
@@ -28,6 +28,7 @@ namespace mp {
 namespace {
 
 using testing::Child;
+using testing::EndAsACopy;
 using testing::LockNames;
 using testing::Locks;
 
@@ -53,22 +54,10 @@ TYPED_TEST(LockDeathTest, EndsWithSigabrt) {
 // It would hold it in the name of the thread that it is a copy of.
 TYPED_TEST(LockDeathTest, ACopyThatForkDidNotMakeEndsAtItsFirstUse) {
   const TypeParam lock;
-  auto copy = [](const auto& use) {
-    const auto pid =
-        static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
-    if (pid == 0) {
-      use();
-      _exit(0);
-    }
-    int status = 0;
-    waitpid(pid, &status, 0);
-    if (WIFSIGNALED(status)) raise(WTERMSIG(status));
-    _exit(0);
-  };
   constexpr char kWords[] = "nobody knows of it: .*use fork";
-  EXPECT_DEATH(copy([&] { lock.Acquire(); }), kWords);
-  EXPECT_DEATH(copy([&] { (void)lock.TryAcquire(); }), kWords);
-  EXPECT_DEATH(copy([&] { (void)lock.Acquire(absl::Seconds(1)); }), kWords);
+  EXPECT_DEATH(EndAsACopy([&] { lock.Acquire(); }), kWords);
+  EXPECT_DEATH(EndAsACopy([&] { (void)lock.TryAcquire(); }), kWords);
+  EXPECT_DEATH(EndAsACopy([&] { (void)lock.Acquire(absl::Seconds(1)); }), kWords);
 }
 
 TYPED_TEST(LockDeathTest, ReleaseOfAFreeLockEndsTheProcess) {

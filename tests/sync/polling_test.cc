@@ -113,9 +113,9 @@ TEST(PollingTest, ARoundWithADeadPartyIsBroken) {
           [&] { EXPECT_TRUE(absl::IsAborted(barrier.Wait().status())); }));
       others.back()->Go();
     }
-    const pid_t dead = WaitAndDie(barrier);
-    while (!barrier.Broken() && barrier.NWaiting() < parties - 1) {
+    while (barrier.NWaiting() < parties - 2) {
     }
+    const pid_t dead = WaitAndDie(barrier);
     const absl::Status status = barrier.Wait().status();
     EXPECT_TRUE(absl::IsAborted(status)) << status;
     EXPECT_THAT(std::string(status.message()),

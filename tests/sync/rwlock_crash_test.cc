@@ -20,6 +20,7 @@
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/no_look_is_due.h"
 #include "tests/support/settings.h"
 #include "tests/support/spun_in_vain.h"
 
@@ -342,6 +343,7 @@ TEST_F(RWLockCrashTest, WhoQueuesBehindADeadWaiterIsWoken) {
 }
 
 TEST_F(RWLockCrashTest, WhoDoesNotGetItMayDie) {
+  const testing::NoLookIsDue no_look;
   for (const Peer victim : kPeers) {
     for (const Peer holder : kPeers) {
       if (victim == kReader && holder == kReader) continue;
@@ -360,6 +362,7 @@ TEST_F(RWLockCrashTest, WhoDoesNotGetItMayDie) {
 
 // Its time is over before a victim that is stepped sleeps; those above die asleep.
 TEST_F(RWLockCrashTest, ATimeoutIsSafe) {
+  const testing::NoLookIsDue no_look;
   for (const Peer victim : kPeers) {
     const Peer holder = victim == kReader ? kWriter : kReader;
     CrashCase crash =

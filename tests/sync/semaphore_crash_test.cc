@@ -24,7 +24,9 @@
 #include "tests/support/crash.h"
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
+#include "tests/support/held_duty.h"
 #include "tests/support/inherited.h"
+#include "tests/support/no_look_is_due.h"
 #include "tests/support/spun_in_vain.h"
 
 namespace mp {
@@ -163,6 +165,7 @@ TEST_F(SemaphoreCrashTest, APermitOfTheDeadComesBackOnce) {
   crash.operation = [this] { semaphore_->AcquirePermit().Release(); };
   Sweep(crash);
 
+  const testing::NoLookIsDue no_look;
   crash = Case("permits that are tried for, one of them held to the end", 2);
   crash.operation = [this] {
     std::optional<Permit> first = semaphore_->TryAcquirePermit();
@@ -288,6 +291,7 @@ TEST_F(SemaphoreCrashTest, WhoQueuesBehindADeadWaiterIsWoken) {
 }
 
 TEST_F(SemaphoreCrashTest, ATimeoutIsSafe) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("a wait that times out", 0);
   absl::Duration timeout = absl::Milliseconds(50);
   // Or it would be the spin that is killed: it is most of the instructions.
@@ -311,6 +315,8 @@ TEST_F(SemaphoreCrashTest, ATimeoutIsSafe) {
 class PermitsCrashTest : public SemaphoreCrashTest {};
 
 TEST_F(PermitsCrashTest, TheBurialOfAPermitMayBeInterrupted) {
+  // Or the sleeper, when its first nap is over, buries the dead before the victim does.
+  const testing::HeldDuty duty;
   for (const bool whole : {false, true}) {
     const Inherited<uint64_t> dead;
     CrashCase crash = Case(whole ? "a burial" : "the burial of permits", 2);
