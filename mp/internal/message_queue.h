@@ -1,19 +1,13 @@
-// MessageQueue: what can be done with a QueueState: messages are put at one end and got at the
-// other, by any number of threads and processes at once.
+// MessageQueue: a queue of bytes between processes: MessageRings, and waiting by futex.
 //
-//   MessageQueue queue(state);
+//   MessageQueue queue(state, nullptr);
 //   queue.Put(size, [&](void* place) { memcpy(place, bytes, size); }, deadline);
-//   queue.Get([&](const void* bytes, size_t size) { ... }, deadline);
+//   queue.Get([&](const void* bytes, size_t size) { ... }, [&](const Block& block) { ... },
+//             deadline);
 //
-// A message lies in a ring, or, if it is long, in a block of the domain, which is its sender's
-// before, its receiver's after, and the queue's between.
-//
-// Ordering: what was done before a put is visible to who gets that message. Messages come in the
-//           order in which they were put.
-// Death:    a message is put, or it is not, and then nobody ever sees it; the same of getting it.
-//           What a dead process leaves is put right by who next takes its lock.
-// Threads:  from any number; not in a signal handler.
-// Cost:     a lock each, which the other side does not take; no system call where nobody sleeps.
+// Death: as MessageRings. Nobody is left asleep beside what it waits for: who was woken, and dies
+//        before it has it, passes that on.
+// Cost:  no system call where nobody sleeps.
 
 #ifndef MP_MP_INTERNAL_MESSAGE_QUEUE_H_
 #define MP_MP_INTERNAL_MESSAGE_QUEUE_H_
@@ -22,232 +16,99 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "absl/functional/function_ref.h"
-#include "mp/internal/queue_ring.h"
+#include "mp/internal/message_rings.h"
 #include "mp/internal/queue_state.h"
+#include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
-#include "shared/internal/robust_mutex.h"
 
 namespace mp::internal {
 
 class MessageQueue {
  public:
-  enum class Result {
-    kDone,
-    kTimedOut,  // it is full, or empty
-    kShut,      // nobody may put any more; or there is nothing left to get
-    kNoMemory,
-  };
+  using Result = MessageRings::Result;
+  using Block = MessageRings::Block;
+  using Outgoing = MessageRings::Outgoing;
 
-  // Of a message that lies in a ring, in bytes. Longer ones are copied by many at once, outside of
-  // the lock.
-  static constexpr size_t kMostInRing = size_t{16} << 10;
+  static constexpr size_t kMostInRing = MessageRings::kMostInRing;
 
-  explicit MessageQueue(QueueState& state) : state_(state) {}
+  MessageQueue(QueueState& state, const Bell* bell) : rings_(state, bell) {}
 
-  // Makes the rest of what `state` has. False: there is no memory.
-  [[nodiscard]] static bool Init(QueueState& state, uint64_t limit);
+  [[nodiscard]] static bool Init(QueueState& state, uint64_t limit) {
+    return MessageRings::Init(state, limit);
+  }
 
-  // `write(place)` writes `size` bytes, at most kMostInRing, to a place aligned to 8, while nobody
-  // else can put. `deadline` is on CLOCK_MONOTONIC; nullptr: never; in the past: tries once.
+  // As those of MessageRings, but that they wait until `deadline`: kBusy then.
   template <typename Write>
-  Result Put(size_t size, const Write& write, const timespec* deadline);
-  // A message of `size` bytes in a block of this process's, which is the queue's when kDone.
-  Result PutBlock(void* block, size_t size, const timespec* deadline);
-
-  // `read(place, size)` reads a message in the ring, while nobody else can get, and
-  // `take(block, size)` gets a block, which is this process's then.
+  Result Put(size_t size, const Write& write, const timespec* deadline) {
+    return Do(QueueEvent::kGet, 1, deadline,
+              [&] { return rings_.TryPut(size, write, deadline); });
+  }
+  Result PutBlock(const Block& block, const timespec* deadline) {
+    return Do(QueueEvent::kGet, 1, deadline,
+              [&] { return rings_.TryPutBlock(block, deadline); });
+  }
+  Result PutMany(size_t count, absl::FunctionRef<Outgoing(size_t index)> message,
+                 const timespec* deadline) {
+    return Do(QueueEvent::kGet, count, deadline,
+              [&] { return rings_.TryPutMany(count, message, deadline); });
+  }
   template <typename Read, typename Take>
-  Result Get(const Read& read, const Take& take, const timespec* deadline);
+  Result Get(const Read& read, const Take& take, const timespec* deadline) {
+    return Do(QueueEvent::kPut, 1, deadline,
+              [&] { return rings_.TryGet(read, take, deadline); });
+  }
+  // One at least.
+  template <typename Read, typename Take>
+  Result GetMany(size_t most, size_t& count, const Read& read, const Take& take,
+                 const timespec* deadline) {
+    return Do(QueueEvent::kPut, most, deadline,
+              [&] { return rings_.TryGetMany(most, count, read, take, deadline); });
+  }
 
-  // Nobody puts any more; `drop`: nor gets what is left, which is freed.
   void Shut(bool drop);
-  // At its end.
-  void FreeAll();
 
  private:
-  // What somebody waits for: a put, or a get where it is full.
-  enum class Event { kPut, kGet };
   // So many messages between two times that it was empty are a stream.
   static constexpr uint32_t kStream = 32;
   static constexpr int kPausesInStream = 400;
 
+  // `try_it`, until it has another result than kBusy; it waits for `event`, and is such an event of
+  // the other kind for `count` others.
+  template <typename Try>
+  Result Do(QueueEvent event, size_t count, const timespec* deadline, const Try& try_it) {
+    Result result = try_it();
+    if (result == Result::kBusy) [[unlikely]]
+      result = WaitFor(event, deadline, try_it);
+    WakeAfter(event == QueueEvent::kPut ? QueueEvent::kGet : QueueEvent::kPut, count);
+    rings_.Tidy();
+    return result;
+  }
+  Result WaitFor(QueueEvent event, const timespec* deadline, absl::FunctionRef<Result()> try_it);
+
+  QueueState& state() const { return rings_.state(); }
   // Changes with each.
-  FutexWord& WordOf(Event event) { return event == Event::kPut ? state_.puts() : state_.gets(); }
+  FutexWord& WordOf(QueueEvent event) {
+    return event == QueueEvent::kPut ? state().puts() : state().gets();
+  }
   // 1: somebody may sleep on that.
-  Word& SleepsFor(Event event) {
-    return event == Event::kPut ? state_.get_sleeps : state_.put_sleeps;
+  Word& SleepsFor(QueueEvent event) {
+    return event == QueueEvent::kPut ? state().get_sleeps : state().put_sleeps;
   }
-  // Whether who waits for it may find what it wants.
-  bool MayGo(Event event);
-
-  // False: not by `deadline`.
-  bool LockToPut(const timespec* deadline) {
-    const RobustMutex::Result result = state_.put.TryLock();
-    return result == RobustMutex::Result::kAcquired || LockToPutSlow(result, deadline);
-  }
-  bool LockToGet(const timespec* deadline) {
-    const RobustMutex::Result result = state_.get.TryLock();
-    return result == RobustMutex::Result::kAcquired || LockToGetSlow(result, deadline);
-  }
-  // Where a first try had this result.
-  bool LockToPutSlow(RobustMutex::Result result, const timespec* deadline);
-  bool LockToGetSlow(RobustMutex::Result result, const timespec* deadline);
-  static void Unlock(RobustMutex& mutex) { static_cast<void>(mutex.Unlock()); }
-
-  // By who has the lock to put: where the head of a message that takes `units` is to be, or why
-  // there is no room. The message is there when Commit() returns.
-  Result Room(uint32_t units, QueueEnd& tail, QueueRing*& ring);
-  Result RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring);
-  void Commit(QueueEnd tail, uint32_t units);
-  // By who has the lock to get: the next message, or why there is none.
-  Result Next(QueueEnd& head, QueueRing*& ring);
-  Result NextSlow(QueueEnd head);
-  QueueRing* Follow(QueueRing* ring, QueueEnd head);
-  void* TakeBlock(QueueEnd head, QueueRing& ring);
-  void TakeAll();
-  bool Grow(uint32_t units, QueueEnd tail, QueueRing& ring);
 
   // After an operation, without the locks.
-  void WakeAfter(Event event) {
+  void WakeAfter(QueueEvent event, size_t count) {
     // The unlock was an instruction that no load passes: who sleeps has said so before, and is seen
     // here, or sees what has changed. [A] with [B]
     if (SleepsFor(event).load(std::memory_order_relaxed) != 0) [[unlikely]]
-      WakeOne(event);
+      Wake(event, count);
   }
-  void WakeOne(Event event);
-  void PassOn(Event event);
-  void Tidy() {
-    if ((state_.flags.load(std::memory_order_relaxed) & QueueState::kStray) != 0) [[unlikely]]
-      FreeStray();
-  }
-  void FreeStray();
-  void FreeAllStray();
-  void RepairPut();
+  void Wake(QueueEvent event, size_t count);
+  void PassOn(QueueEvent event);
 
-  // Until `try_it` has another result than kTimedOut, or `deadline`.
-  Result WaitFor(Event event, const timespec* deadline, absl::FunctionRef<Result()> try_it);
-
-  template <typename Write>
-  Result TryPut(size_t size, const Write& write, const timespec* deadline);
-  Result TryPutBlock(void* block, size_t size, const timespec* deadline);
-  template <typename Read, typename Take>
-  Result TryGet(const Read& read, const Take& take, const timespec* deadline);
-
-  QueueState& state_;
-  uint32_t streak_ = 0;  // messages since it was empty, when it was found empty
+  MessageRings rings_;
 };
-
-// By who puts ----------------------------------------------------------------------------------
-
-inline MessageQueue::Result MessageQueue::Room(uint32_t units, QueueEnd& tail, QueueRing*& ring) {
-  tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
-  ring = reinterpret_cast<QueueRing*>(state_.put_ring.load(std::memory_order_relaxed));
-  const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).position;
-  // As far as it is known; of the ring before, nothing is in this one.
-  const uint32_t used = tail.position - taken;
-  const bool simple = (state_.flags.load(std::memory_order_relaxed) & QueueState::kShut) == 0 &&
-                      state_.limit == 0 && ring->UnitsBehind(tail.position) >= units &&
-                      ring->capacity() >= used && ring->capacity() - used >= units;
-  return simple ? Result::kDone : RoomSlow(units, tail, ring);
-}
-
-inline void MessageQueue::Commit(QueueEnd tail, uint32_t units) {
-  // Before: there is no such message; its bytes are scratch (Q1).
-  // After:  it is there, though nobody was woken: who comes to get it sees it, who sleeps is woken
-  // by
-  //         the burial, for the word has changed.
-  // Test:   QueueCrashTest.APutIsAllOrNothing
-  state_.tail.store(QueueEnd{tail.messages + 1, tail.position + units}.word(),
-                    std::memory_order_release);
-}
-
-template <typename Write>
-MessageQueue::Result MessageQueue::TryPut(size_t size, const Write& write,
-                                          const timespec* deadline) {
-  if (!LockToPut(deadline)) return Result::kTimedOut;
-  const MessageHead message{MessageHead::Kind::kBytes, size};
-  const uint32_t units = message.units();
-  QueueEnd tail;
-  QueueRing* ring;
-  const Result result = Room(units, tail, ring);
-  if (result == Result::kDone) {
-    uint64_t* const place = ring->At(tail.position);
-    *place = message.unit();
-    write(static_cast<void*>(place + 1));
-    Commit(tail, units);
-  }
-  Unlock(state_.put);
-  return result;
-}
-
-template <typename Write>
-MessageQueue::Result MessageQueue::Put(size_t size, const Write& write, const timespec* deadline) {
-  Result result = TryPut(size, write, deadline);
-  if (result == Result::kTimedOut) [[unlikely]] {
-    result = WaitFor(Event::kGet, deadline, [&] { return TryPut(size, write, deadline); });
-  }
-  WakeAfter(Event::kPut);
-  Tidy();
-  return result;
-}
-
-// By who gets ----------------------------------------------------------------------------------
-
-inline MessageQueue::Result MessageQueue::Next(QueueEnd& head, QueueRing*& ring) {
-  head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
-  const uint32_t added = QueueEnd::Of(state_.added.load(std::memory_order_relaxed)).messages;
-  const bool drops = (state_.flags.load(std::memory_order_relaxed) & QueueState::kDropped) != 0;
-  if (head.messages == added || drops) [[unlikely]] {
-    if (const Result result = NextSlow(head); result != Result::kDone) return result;
-  }
-  ring = reinterpret_cast<QueueRing*>(state_.get_ring.load(std::memory_order_relaxed));
-  for (;;) {
-    if (ring->next.load(std::memory_order_acquire) != 0) ring = Follow(ring, head);
-    const MessageHead message = MessageHead::Of(*ring->At(head.position));
-    if (message.kind != MessageHead::Kind::kSkip) return Result::kDone;
-    head.position += ring->UnitsBehind(head.position);
-  }
-}
-
-template <typename Read, typename Take>
-MessageQueue::Result MessageQueue::TryGet(const Read& read, const Take& take,
-                                          const timespec* deadline) {
-  if (!LockToGet(deadline)) return Result::kTimedOut;
-  QueueEnd head;
-  QueueRing* ring;
-  const Result result = Next(head, ring);
-  if (result == Result::kDone) {
-    const uint64_t* const place = ring->At(head.position);
-    const MessageHead message = MessageHead::Of(*place);
-    if (message.kind == MessageHead::Kind::kBytes) {
-      read(static_cast<const void*>(place + 1), message.size);
-      // Before: the message is there, for whoever comes.
-      // After:  it is this process's, and dies with it. Who waits to put is woken by the burial.
-      // Test:   QueueCrashTest.AGetIsAllOrNothing
-      state_.head.store(QueueEnd{head.messages + 1, head.position + message.units()}.word(),
-                        std::memory_order_release);
-    } else {
-      take(TakeBlock(head, *ring), message.size);
-    }
-  }
-  Unlock(state_.get);
-  return result;
-}
-
-template <typename Read, typename Take>
-MessageQueue::Result MessageQueue::Get(const Read& read, const Take& take,
-                                       const timespec* deadline) {
-  Result result = TryGet(read, take, deadline);
-  if (result == Result::kTimedOut) {
-    result = WaitFor(Event::kPut, deadline, [&] { return TryGet(read, take, deadline); });
-  }
-  WakeAfter(Event::kGet);
-  Tidy();
-  return result;
-}
 
 }  // namespace mp::internal
 

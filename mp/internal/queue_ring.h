@@ -13,7 +13,7 @@
 //   next     who puts                       all       the ring that follows; 0: none yet
 //   units[]  who puts, before `tail`        who gets  messages: a head, and then what it says
 //
-//   A head: bits 0-1 are the Kind, the rest is the size of the message in bytes.
+//   A head: bits 0-2 are the Kind, the rest is the size of the message in bytes.
 
 #ifndef MP_MP_INTERNAL_QUEUE_RING_H_
 #define MP_MP_INTERNAL_QUEUE_RING_H_
@@ -50,7 +50,8 @@ struct QueueRing {
 struct MessageHead {
   enum class Kind : uint64_t {
     kBytes,  // the message follows
-    kBlock,  // the address of a block of the queue with the message follows
+    kBlock,  // the address of a block follows: the message
+    kCargo,  // the same: a word that says how many handles, so many words (cargo.h), the message
     kSkip,   // no message: the next one is at the ring's first unit
   };
 
@@ -58,16 +59,15 @@ struct MessageHead {
   size_t size;  // of the message, in bytes
 
   static MessageHead Of(uint64_t unit) {
-    return {static_cast<Kind>(unit & 3), static_cast<size_t>(unit >> 2)};
+    return {static_cast<Kind>(unit & 7), static_cast<size_t>(unit >> 3)};
   }
-  uint64_t unit() const { return uint64_t{size} << 2 | static_cast<uint64_t>(kind); }
+  uint64_t unit() const { return uint64_t{size} << 3 | static_cast<uint64_t>(kind); }
   // That it takes, itself included.
   static constexpr uint32_t UnitsFor(size_t bytes) {
     return static_cast<uint32_t>(1 + (bytes + QueueRing::kUnit - 1) / QueueRing::kUnit);
   }
-  uint32_t units() const {
-    return kind == Kind::kBytes ? UnitsFor(size) : UnitsFor(QueueRing::kUnit);
-  }
+  static constexpr uint32_t kBlockUnits = 2;
+  uint32_t units() const { return kind == Kind::kBytes ? UnitsFor(size) : kBlockUnits; }
 };
 
 }  // namespace mp::internal

@@ -7,28 +7,30 @@
 //   put          pthread            who puts    the lock of who puts
 //   put_ring     who puts           who puts    the last ring
 //   taken        who puts           who puts    what `head` was when somebody last looked
+//   put_bell     who has `put`      who puts    1: somebody is to be called before the next put
 //   tail         who puts           all         QueueEnd: all that was ever put; commits a put
 //   get          pthread            who gets    the lock of who gets
 //   get_ring     who gets           who gets    the first ring
 //   added        who gets           who gets    what `tail` was when somebody last looked
-//   emptied      who gets           who gets    messages ever taken when it was last empty
+//   get_bell     who has `get`      who gets    1: somebody is to be called before the next get
 //   head         who gets           all         QueueEnd: all that was ever taken; commits a get
+//   emptied      who gets           who gets    messages ever taken when it was last empty
 //   get_sleeps   all                who puts    1: somebody may sleep on the low half of `tail`
 //   put_sleeps   all                who gets    1: somebody may sleep on the low half of `head`
-//   flags        all                all         kShut, kDropped, kStray
-//   shut         who shuts it       who sleeps  1: wakes all
+//   stray        who has a lock     all         1: there may be blocks to free, see Q3
+//   shut         who shuts it       all         kShut, kDropped; ends all sleep
 //
 //   Q1  head <= tail, in messages and in units; [head, tail) holds whole messages, all else in a
 //       ring is scratch.
 //   Q2  The rings from get_ring on are linked by `next`, the last one is put_ring; but while
-//       somebody puts, or who put has died, put_ring may be the last but one, and then no message
-//       has been put into the last.
+//       somebody puts, or who put has died, put_ring may be the last but one: then no message has
+//       been put into the last, and it begins at `tail`, or behind it.
 //   Q3  Blocks of the queue that are neither its rings, nor of its messages, nor its name, are in
-//       the hands of who holds one of the locks; or of one who died with it, and then kStray is set
+//       the hands of who holds one of the locks; or of one who died with it, and then `stray` is set
 //       by the next holder.
-//   Repair after a death: who gets a lock whose holder has died moves put_ring on (Q2), and sets
-//   kStray; who has both locks then frees what Q3 calls stray. A death at the end of that begins it
-//   anew.
+//   Repair after a death: who gets a lock whose holder has died moves put_ring on, or cuts off the
+//   ring that begins behind `tail` (Q2), and sets `stray`; who has both locks then frees what Q3
+//   calls stray. A death in the middle of that begins it anew.
 
 #ifndef MP_MP_INTERNAL_QUEUE_STATE_H_
 #define MP_MP_INTERNAL_QUEUE_STATE_H_
@@ -58,7 +60,6 @@ struct QueueEnd {
 struct QueueState : ObjectHeader {
   static constexpr uint64_t kShut = 1;     // nobody puts any more
   static constexpr uint64_t kDropped = 2;  // nor gets what is left
-  static constexpr uint64_t kStray = 4;    // there may be blocks to free, see Q3
 
   static constexpr size_t kLine = 64;
 
@@ -67,15 +68,17 @@ struct QueueState : ObjectHeader {
   alignas(kLine) RobustMutex put;
   Word put_ring;
   Word taken;
+  Word put_bell;
   alignas(kLine) Word tail;
   alignas(kLine) RobustMutex get;
   Word get_ring;
   Word added;
+  Word get_bell;
   alignas(kLine) Word head;
   Word emptied;
   alignas(kLine) Word get_sleeps;
   Word put_sleeps;
-  Word flags;
+  Word stray;
   Word shut;
 
   void FreeBlocks();

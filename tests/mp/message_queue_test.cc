@@ -33,7 +33,7 @@ TEST(MessageQueueTest, IsEmptyAtFirst) {
   const TestQueue queue;
   Result why = Result::kDone;
   EXPECT_EQ(queue.TryGet(&why), std::nullopt);
-  EXPECT_EQ(why, Result::kTimedOut);
+  EXPECT_EQ(why, Result::kBusy);
   EXPECT_EQ(queue.state().Size(), 0u);
 }
 
@@ -97,11 +97,11 @@ TEST(MessageQueueTest, LeavesNothingBehind) {
 TEST(MessageQueueTest, HoldsAsManyMessagesAsItMay) {
   const TestQueue queue(3);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(queue.TryPut("x"), Result::kDone);
-  EXPECT_EQ(queue.TryPut("y"), Result::kTimedOut);
-  EXPECT_EQ(queue.TryPut(Message(100'000, 1)), Result::kTimedOut);
+  EXPECT_EQ(queue.TryPut("y"), Result::kBusy);
+  EXPECT_EQ(queue.TryPut(Message(100'000, 1)), Result::kBusy);
   EXPECT_EQ(queue.TryGet(), "x");
   EXPECT_EQ(queue.TryPut("z"), Result::kDone);
-  EXPECT_EQ(queue.TryPut("y"), Result::kTimedOut);
+  EXPECT_EQ(queue.TryPut("y"), Result::kBusy);
   EXPECT_EQ(queue.state().Size(), 3u);
 }
 
@@ -118,14 +118,14 @@ TEST(MessageQueueTest, ATimeoutIsAsLongAsItSays) {
   EXPECT_GE(now() - begin, kTimeout);
   ASSERT_EQ(queue.TryPut("x"), Result::kDone);
   begin = now();
-  EXPECT_EQ(queue.Put("y", Deadline(kTimeout).get()), Result::kTimedOut);
+  EXPECT_EQ(queue.Put("y", Deadline(kTimeout).get()), Result::kBusy);
   EXPECT_GE(now() - begin, kTimeout);
 }
 
 TEST(MessageQueueTest, WhoIsShutGivesWhatIsLeft) {
   const TestQueue queue;
   ASSERT_EQ(queue.TryPut("x"), Result::kDone);
-  MessageQueue(queue.state()).Shut(/*drop=*/false);
+  MessageQueue(queue.state(), nullptr).Shut(/*drop=*/false);
   EXPECT_EQ(queue.Put("y"), Result::kShut);
   EXPECT_EQ(queue.Put(Message(100'000, 1)), Result::kShut);
   EXPECT_EQ(queue.Get(), "x");
@@ -139,7 +139,7 @@ TEST(MessageQueueTest, WhoIsShutAtOnceGivesNothing) {
   for (int i = 0; i < 100; ++i) ASSERT_EQ(queue.TryPut("x"), Result::kDone);
   ASSERT_EQ(queue.TryPut(Message(100'000, 1)), Result::kDone);
   ASSERT_EQ(queue.TryGet(), "x");
-  MessageQueue(queue.state()).Shut(/*drop=*/true);
+  MessageQueue(queue.state(), nullptr).Shut(/*drop=*/true);
   Result why = Result::kDone;
   EXPECT_EQ(queue.Get(nullptr, &why), std::nullopt);
   EXPECT_EQ(why, Result::kShut);
@@ -180,8 +180,8 @@ TYPED_TEST(MessageQueuePeerTest, WhoWaitsLearnsThatItIsShut) {
   TypeParam puts([&] { EXPECT_EQ(full.Put("y"), Result::kShut); });
   gets.WaitUntilAsleep();
   puts.WaitUntilAsleep();
-  MessageQueue(queue.state()).Shut(/*drop=*/false);
-  MessageQueue(full.state()).Shut(/*drop=*/false);
+  MessageQueue(queue.state(), nullptr).Shut(/*drop=*/false);
+  MessageQueue(full.state(), nullptr).Shut(/*drop=*/false);
   EXPECT_EQ(gets.Finish(), 0);
   EXPECT_EQ(puts.Finish(), 0);
 }

@@ -40,11 +40,12 @@ class TestQueue {
 
   Result TryPut(const std::string& message) const { return Put(message, &kNow); }
   Result Put(const std::string& message, const timespec* deadline = nullptr) const {
-    internal::MessageQueue queue(*state_);
+    internal::MessageQueue queue(*state_, nullptr);
     if (message.size() > internal::MessageQueue::kMostInRing) {
       void* const block = Domain::Current()->Allocate(message.size()).value();
       std::memcpy(block, message.data(), message.size());
-      const Result result = queue.PutBlock(block, message.size(), deadline);
+      const Result result = queue.PutBlock(
+          {block, message.size(), internal::MessageHead::Kind::kBlock}, deadline);
       if (result != Result::kDone) Domain::Current()->Free(block);
       return result;
     }
@@ -55,13 +56,13 @@ class TestQueue {
   // nullopt: `*why`.
   std::optional<std::string> Get(const timespec* deadline = nullptr, Result* why = nullptr) const {
     std::string message;
-    internal::MessageQueue queue(*state_);
+    internal::MessageQueue queue(*state_, nullptr);
     const Result result =
         queue.Get([&](const void* place,
                       size_t size) { message.assign(static_cast<const char*>(place), size); },
-                  [&](void* block, size_t size) {
-                    message.assign(static_cast<const char*>(block), size);
-                    Domain::Current()->Free(block);
+                  [&](const internal::MessageQueue::Block& block) {
+                    message.assign(static_cast<const char*>(block.address), block.size);
+                    Domain::Current()->Free(block.address);
                   },
                   deadline);
     if (why != nullptr) *why = result;
