@@ -364,6 +364,7 @@ void MessageRings::TakeAll() {
         continue;
       case MessageHead::Kind::kBlock:
       case MessageHead::Kind::kCargo:
+      case MessageHead::Kind::kRaw:
         FreeBlock(TakeBlock(head, *ring));
         break;
       case MessageHead::Kind::kBytes:

@@ -66,7 +66,7 @@ class MessageRings {
   struct Block {
     void* address;
     size_t size;             // of the message, in bytes
-    MessageHead::Kind kind;  // kBlock or kCargo
+    MessageHead::Kind kind;  // not kBytes
   };
   // One of many.
   struct Outgoing {
@@ -140,6 +140,17 @@ class MessageRings {
   bool LockToPutSlow(RobustMutex::Result result, const timespec* deadline);
   bool LockToGetSlow(RobustMutex::Result result, const timespec* deadline);
   static void Unlock(RobustMutex& mutex) { static_cast<void>(mutex.Unlock()); }
+  // Also where what the caller does with a message throws.
+  class Unlocker {
+   public:
+    explicit Unlocker(RobustMutex& mutex) : mutex_(mutex) {}
+    ~Unlocker() { Unlock(mutex_); }
+    Unlocker(const Unlocker&) = delete;
+    Unlocker& operator=(const Unlocker&) = delete;
+
+   private:
+    RobustMutex& mutex_;
+  };
 
   // By who has the lock to put: where the head of a message that takes `units` is to be, or why
   // there is no room. The message is there when Commit() returns.
@@ -198,6 +209,7 @@ template <typename Write>
 MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
                                           const timespec* deadline) {
   if (!LockToPut(deadline)) return Result::kBusy;
+  const Unlocker unlocker(state_.put);
   const MessageHead message{MessageHead::Kind::kBytes, size};
   const uint32_t units = message.units();
   QueueEnd tail;
@@ -209,7 +221,6 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
     write(static_cast<void*>(place + 1));
     Commit(tail, units);
   }
-  Unlock(state_.put);
   return result;
 }
 
@@ -244,6 +255,7 @@ template <typename Read, typename Take>
 MessageRings::Result MessageRings::TryGet(const Read& read, const Take& take,
                                           const timespec* deadline) {
   if (!LockToGet(deadline)) return Result::kBusy;
+  const Unlocker unlocker(state_.get);
   QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
   QueueRing* ring;
   const Result result = Next(head, ring);
@@ -257,7 +269,6 @@ MessageRings::Result MessageRings::TryGet(const Read& read, const Take& take,
       take(TakeBlock(head, *ring));
     }
   }
-  Unlock(state_.get);
   return result;
 }
 
@@ -266,6 +277,7 @@ MessageRings::Result MessageRings::TryGetMany(size_t most, size_t& count, const 
                                               const Take& take, const timespec* deadline) {
   count = 0;
   if (!LockToGet(deadline)) return Result::kBusy;
+  const Unlocker unlocker(state_.get);
   QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
   Result result = Result::kDone;
   while (count < most) {
@@ -291,7 +303,6 @@ MessageRings::Result MessageRings::TryGetMany(size_t most, size_t& count, const 
     CommitHead(head);
     result = Result::kDone;
   }
-  Unlock(state_.get);
   return result;
 }
 
