@@ -8,8 +8,11 @@
 //   absl::StatusOr<mp::Loan<Frame>> next = frames.GetLoan();      // in another process
 //   Show(**next);                                                 // its memory goes with `next`
 //
-// A T is either copied as its bytes (kFixedSize<T>), then operator* is it; or a std::string or a
-// std::vector of what is, then elements() are its.
+// A T is
+//   - copied as its bytes (kFixedSize<T>): operator* is it;
+//   - or a container of the domain, whose allocator_type is an mp::Allocator: the same. It may grow
+//     while it is lent, by the one who has it;
+//   - or a std::string or a std::vector of what is copied as its bytes: elements() are its.
 //
 // Death:    a loan goes with its process, before it is put, or after it has been got; between, it
 //           is the queue's.
@@ -31,6 +34,10 @@
 #include "absl/types/span.h"
 #include "mp/codec.h"
 #include "mp/internal/loan_block.h"
+#include "shared/allocator.h"
+#include "shared/domain.h"
+#include "shared/internal/process_table.h"
+#include "shared/shared.h"
 
 namespace mp {
 
@@ -47,16 +54,27 @@ template <class E, class A>
 inline constexpr bool kHasElements<std::vector<E, A>> = kFixedSize<E> != 0 &&
                                                         !std::same_as<E, bool>;
 
+template <class A>
+inline constexpr bool kIsOfDomain = false;
+template <class E>
+inline constexpr bool kIsOfDomain<Allocator<E>> = true;
+// Of what goes where its container lies.
+template <class T>
+inline constexpr bool kAllocates = false;
+template <class T>
+requires(kIsOfDomain<typename T::allocator_type>) inline constexpr bool kAllocates<T> = true;
+
 }  // namespace internal
 
 // What can be lent.
 template <class T>
-concept Lendable = kFixedSize<T> != 0 || internal::kHasElements<T>;
+concept Lendable = kFixedSize<T> != 0 || internal::kHasElements<T> || internal::kAllocates<T>;
 
 template <class T>
 class Loan {
   static_assert(Lendable<T>,
-                "mp: only what is copied as its bytes can be lent, and strings and vectors of that");
+                "mp: only what is copied as its bytes can be lent, strings and vectors of that, and "
+                "containers with an mp::Allocator");
 
  public:
   // Of none.
@@ -89,6 +107,36 @@ class Loan {
   explicit Loan(internal::LoanBlock block) : block_(std::move(block)) {}
 
   internal::LoanBlock block_;
+};
+
+template <class T>
+requires(internal::kAllocates<T>) class Loan<T> {
+ public:
+  Loan() = default;
+  Loan(Loan&&) noexcept = default;
+  Loan& operator=(Loan&&) noexcept = default;
+
+  explicit operator bool() const { return get() != nullptr; }
+  T& operator*() const { return *get(); }
+  T* operator->() const { return get(); }
+  T* get() const { return shared_ ? shared_->get() : own_.get(); }
+
+ private:
+  friend class Queue<T>;
+
+  explicit Loan(Shared<T> shared)
+      : process_(Domain::Current()->ThisProcess().identity()),
+        shared_(std::make_unique<Shared<T>>(std::move(shared))) {}
+  // One that came by value.
+  explicit Loan(std::unique_ptr<T> own) : own_(std::move(own)) {}
+
+  bool IsInert() const {
+    return shared_ != nullptr && process_ != Domain::Current()->ThisProcessIfAny();
+  }
+
+  internal::ProcessId process_ = 0;
+  std::unique_ptr<Shared<T>> shared_;
+  std::unique_ptr<T> own_;
 };
 
 }  // namespace mp

@@ -32,6 +32,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -49,6 +50,7 @@
 #include "mp/loan.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/handle_access.h"
+#include "shared/shared.h"
 
 namespace mp {
 
@@ -134,9 +136,16 @@ class Queue {
     }
     return Loan<T>(*std::move(block));
   }
+  template <class... A>
+  requires(internal::kAllocates<T>) absl::StatusOr<Loan<T>> Borrow(A&&... args) const {
+    absl::StatusOr<Shared<T>> shared = Shared<T>::Create(std::forward<A>(args)...);
+    if (!shared.ok()) return shared.status();
+    return Loan<T>(*std::move(shared));
+  }
   // A std::string or std::vector in the domain whose elements take `size` bytes, which are what
   // they are. kInvalidArgument: no number of elements does.
-  absl::StatusOr<Loan<T>> BorrowBytes(size_t size) const requires(internal::kHasElements<T>) {
+  absl::StatusOr<Loan<T>> BorrowBytes(size_t size) const
+      requires(internal::kHasElements<T> && !internal::kAllocates<T>) {
     using Element = typename T::value_type;
     if (size % sizeof(Element) != 0) {
       return absl::InvalidArgumentError("BorrowBytes: the last element would be cut off");
@@ -150,14 +159,38 @@ class Queue {
   template <std::same_as<Loan<T>> L>
   absl::Status Put(L&& loan, absl::Duration timeout = absl::InfiniteDuration()) const {
     if (absl::Status closed = Closed(); !closed.ok()) return closed;
-    return Values::PutLoan(*state_, loan.block_, Deadline(timeout).get());
+    if constexpr (internal::kAllocates<T>) {
+      if (!loan || loan.IsInert()) return Values::NotToPut();
+      absl::Status status =
+          loan.shared_ != nullptr
+              ? Values::PutShared(*state_, *loan.shared_, Deadline(timeout).get())
+              : Values::Put(*state_, *loan, Deadline(timeout).get());
+      if (status.ok()) loan = Loan<T>();
+      return status;
+    } else {
+      return Values::PutLoan(*state_, loan.block_, Deadline(timeout).get());
+    }
   }
   // The next value, however it was put. In place where it was put so, or is long.
   absl::StatusOr<Loan<T>> GetLoan(absl::Duration timeout = absl::InfiniteDuration()) const {
     if (absl::Status closed = Closed(); !closed.ok()) return closed;
-    absl::StatusOr<internal::LoanBlock> block = Values::GetLoan(*state_, Deadline(timeout).get());
-    if (!block.ok()) return block.status();
-    return Loan<T>(*std::move(block));
+    if constexpr (internal::kAllocates<T>) {
+      internal::Received received;
+      const absl::Status status = Calls::Get(*state_, received, Deadline(timeout).get());
+      if (!status.ok()) return status;
+      if (received.kind() == internal::MessageHead::Kind::kObject) {
+        absl::StatusOr<Shared<T>> shared = Values::SharedOf(received);
+        if (!shared.ok()) return shared.status();
+        return Loan<T>(*std::move(shared));
+      }
+      absl::StatusOr<T> value = Values::Of(received);
+      if (!value.ok()) return value.status();
+      return Loan<T>(std::make_unique<T>(*std::move(value)));
+    } else {
+      absl::StatusOr<internal::LoanBlock> block = Values::GetLoan(*state_, Deadline(timeout).get());
+      if (!block.ok()) return block.status();
+      return Loan<T>(*std::move(block));
+    }
   }
 
  private:

@@ -335,7 +335,7 @@ MessageRings::Block MessageRings::TakeBlock(QueueEnd head, QueueRing& ring) {
   Domain& domain = *Domain::Current();
   const Owner self = domain.AsHolder();
   // First, or its burial would not look for them.
-  if (block.kind == MessageHead::Kind::kCargo) {
+  if (MessageHead::HasCargo(block.kind)) {
     domain.processes().SetFlag(self.identity(), ProcessTable::kHasHandles);
   }
   // From here on its block is a stray one (Q3) until it is this process's.
@@ -345,7 +345,7 @@ MessageRings::Block MessageRings::TakeBlock(QueueEnd head, QueueRing& ring) {
 }
 
 void MessageRings::FreeBlock(const Block& block) {
-  if (block.kind == MessageHead::Kind::kCargo) CargoOf(block).Drop();
+  if (MessageHead::HasCargo(block.kind)) CargoOf(block).Drop();
   Domain::Current()->Free(block.address);
 }
 
@@ -364,6 +364,7 @@ void MessageRings::TakeAll() {
         continue;
       case MessageHead::Kind::kBlock:
       case MessageHead::Kind::kCargo:
+      case MessageHead::Kind::kObject:
       case MessageHead::Kind::kRaw:
         FreeBlock(TakeBlock(head, *ring));
         break;

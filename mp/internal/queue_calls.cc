@@ -49,12 +49,12 @@ void Received::Read(const void* place, size_t size) {
 void Received::Take(const MessageRings::Block& block) {
   block_ = block;
   const char* begin = static_cast<const char*>(block.address);
-  if (block.kind == MessageHead::Kind::kCargo) begin += BytesBefore(handles().size());
+  if (MessageHead::HasCargo(block.kind)) begin += BytesBefore(handles().size());
   bytes_ = {begin, block.size};
 }
 
 absl::Span<const Word> Received::handles() const {
-  if (block_.kind != MessageHead::Kind::kCargo) return {};
+  if (!MessageHead::HasCargo(block_.kind)) return {};
   const auto* const words = static_cast<const Word*>(block_.address);
   return {words + 1, words->load(std::memory_order_relaxed)};
 }
@@ -67,7 +67,7 @@ void Received::Free() {
   if (block_.address != nullptr) MessageRings::FreeBlock(ReleaseBlock());
 }
 
-absl::Status Sent::Load(const Encoder& encoder, QueueState& state) {
+absl::Status Sent::Load(const Encoder& encoder, QueueState& state, MessageHead::Kind with_cargo) {
   Domain& domain = *Domain::Current();
   const size_t handles = encoder.handles().size();
   const bool cargo = handles != 0;
@@ -81,7 +81,7 @@ absl::Status Sent::Load(const Encoder& encoder, QueueState& state) {
     Cargo::Load(words + 1, encoder.handles());
     domain.stakes().NoteHolds(state, domain.processes());
   }
-  block_ = {*block, encoder.size(), cargo ? MessageHead::Kind::kCargo : MessageHead::Kind::kBlock};
+  block_ = {*block, encoder.size(), cargo ? with_cargo : MessageHead::Kind::kBlock};
   return absl::OkStatus();
 }
 
@@ -122,14 +122,15 @@ absl::Status QueueCalls::GetFailed(Result result, const QueueState& state) {
       absl::StrCat(state.Describe(), " is shut down, and nothing is left in it"));
 }
 
-absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const timespec* deadline) {
+absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const timespec* deadline,
+                             MessageHead::Kind with_cargo) {
   MessageQueue queue(state, nullptr);
   if (!Sent::NeedsBlock(encoder)) {
     return AfterPut(
         queue.Put(encoder.size(), [&](void* place) { encoder.CopyTo(place); }, deadline), state);
   }
   Sent sent;
-  if (const absl::Status status = sent.Load(encoder, state); !status.ok()) return status;
+  if (const absl::Status status = sent.Load(encoder, state, with_cargo); !status.ok()) return status;
   const Result result = queue.PutBlock(sent.block(), deadline);
   if (result == Result::kDone) sent.HasQueue();
   return AfterPut(result, state);

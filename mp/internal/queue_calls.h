@@ -94,7 +94,8 @@ class Sent {
     return encoder.size() > MessageRings::kMostInRing || !encoder.handles().empty();
   }
   // kResourceExhausted: no memory. Then `state` has been told of what it may hold.
-  absl::Status Load(const Encoder& encoder, QueueState& state);
+  absl::Status Load(const Encoder& encoder, QueueState& state,
+                    MessageHead::Kind with_cargo = MessageHead::Kind::kCargo);
   const MessageRings::Block& block() const { return block_; }
   void HasQueue() { block_.address = nullptr; }
 
@@ -110,7 +111,8 @@ class QueueCalls {
   static absl::StatusOr<QueueState*> Make(size_t maxsize, std::string_view name);
   static QueueState* MakeOrDie(size_t maxsize, std::string_view name);
 
-  static absl::Status Put(QueueState& state, const Encoder& encoder, const timespec* deadline);
+  static absl::Status Put(QueueState& state, const Encoder& encoder, const timespec* deadline,
+                          MessageHead::Kind with_cargo = MessageHead::Kind::kCargo);
   static absl::Status PutBlock(QueueState& state, const MessageRings::Block& block,
                                const timespec* deadline);
   static absl::Status PutMany(QueueState& state, size_t count,

@@ -49,11 +49,12 @@ struct QueueRing {
 // What stands before each message.
 struct MessageHead {
   enum class Kind : uint64_t {
-    kBytes,  // the message follows
-    kBlock,  // the address of a block follows: the message
-    kCargo,  // the same: a word that says how many handles, so many words (cargo.h), the message
-    kRaw,    // the address of a block follows: the elements of a container, not encoded
-    kSkip,   // no message: the next one is at the ring's first unit
+    kBytes,   // the message follows
+    kBlock,   // the address of a block follows: the message
+    kCargo,   // the same: a word that says how many handles, so many words (cargo.h), the message
+    kRaw,     // the address of a block follows: the elements of a container, not encoded
+    kObject,  // as kCargo: a handle to a Shared<T>, which is the value
+    kSkip,    // no message: the next one is at the ring's first unit
   };
 
   Kind kind;
@@ -66,6 +67,9 @@ struct MessageHead {
   // That it takes, itself included.
   static constexpr uint32_t UnitsFor(size_t bytes) {
     return static_cast<uint32_t>(1 + (bytes + QueueRing::kUnit - 1) / QueueRing::kUnit);
+  }
+  static constexpr bool HasCargo(Kind kind) {
+    return kind == Kind::kCargo || kind == Kind::kObject;
   }
   static constexpr uint32_t kBlockUnits = 2;
   uint32_t units() const { return kind == Kind::kBytes ? UnitsFor(size) : kBlockUnits; }

@@ -23,6 +23,7 @@
 #include "mp/internal/queue_calls.h"
 #include "mp/internal/queue_state.h"
 #include "mp/loan.h"
+#include "shared/shared.h"
 
 namespace mp::internal {
 
@@ -130,8 +131,25 @@ class QueueValues {
         return T(begin, begin + received.bytes().size() / sizeof(Element));
       }
     }
+    if constexpr (kAllocates<T>) {
+      if (received.kind() == MessageHead::Kind::kObject) {
+        const absl::StatusOr<Shared<T>> shared = SharedOf(received);
+        if (!shared.ok()) return shared.status();
+        return **shared;
+      }
+    }
     Decoder decoder(received.bytes(), received.handles());
     return Decode<T>(decoder);
+  }
+  static absl::StatusOr<Shared<T>> SharedOf(const Received& received) {
+    Decoder decoder(received.bytes(), received.handles());
+    return Decode<Shared<T>>(decoder);
+  }
+  static absl::Status PutShared(QueueState& state, const Shared<T>& shared,
+                                const timespec* deadline) {
+    Encoder encoder;
+    if (absl::Status status = Encode(shared, encoder); !status.ok()) return status;
+    return QueueCalls::Put(state, encoder, deadline, MessageHead::Kind::kObject);
   }
 
   static absl::StatusOr<LoanBlock> GetLoan(QueueState& state, const timespec* deadline) {
@@ -162,12 +180,13 @@ class QueueValues {
     }
   }
 
+  static absl::Status NotToPut() {
+    return absl::FailedPreconditionError(
+        "a loan can be put once, by the process that has borrowed or got it");
+  }
   // kFailedPrecondition: it is nobody's to put.
   static absl::Status PutLoan(QueueState& state, LoanBlock& loan, const timespec* deadline) {
-    if (loan.place() == nullptr || loan.IsInert()) {
-      return absl::FailedPreconditionError(
-          "a loan can be put once, by the process that has borrowed or got it");
-    }
+    if (loan.place() == nullptr || loan.IsInert()) return NotToPut();
     absl::Status status;
     if (loan.IsBlock()) {
       status = QueueCalls::PutBlock(state, loan.block(), deadline);

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "mp/queue.h"
+#include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
 #include "shared/internal/wait.h"
@@ -241,6 +242,47 @@ TEST(QueueCrashTest, ALoanComesBackOrArrives) {
 
   Crashes<Frame> get([](const Queue<Frame>& queue) { (void)queue.Put(queue.Borrow().value()); });
   crash.name = "get a loan and drop it";
+  crash.operation = [&] {
+    (void)get.queue().GetLoan();
+    get.seen().done = 1;
+  };
+  crash.check = [&]() -> std::string {
+    const size_t size = get.queue().Qsize();
+    return size == 0 || (size == 1 && get.seen().done == 0) ? "" : "it is there still";
+  };
+  get.Sweep(crash);
+}
+
+using Numbers = std::vector<int, Allocator<int>>;
+
+TEST(QueueCrashTest, AContainerOfTheDomainComesBackOrArrives) {
+  Crashes<Numbers> put([](const Queue<Numbers>&) {});
+  CrashCase crash;
+  crash.name = "put a container of the domain";
+  std::optional<Loan<Numbers>> loan;
+  crash.prepare = [&] {
+    const Queue<Numbers> own;
+    (void)own.Put(own.Borrow(3, 3).value());
+    (void)own.GetLoan();
+    loan.emplace(put.queue().Borrow(1000, 3).value());
+  };
+  crash.operation = [&] {
+    put.seen().begun = 1;
+    (void)put.queue().Put(*std::move(loan));
+    put.seen().done = 1;
+  };
+  crash.check = [&]() -> std::string {
+    const size_t size = put.queue().Qsize();
+    if (size == 0) return put.seen().done == 0 ? "" : "it is lost";
+    if (size != 1 || put.seen().begun == 0) return absl::StrCat(size, " are there");
+    return *put.queue().GetLoan().value() == Numbers(1000, 3) ? "" : "another one";
+  };
+  put.Sweep(crash);
+
+  Crashes<Numbers> get([](const Queue<Numbers>& queue) {
+    (void)queue.Put(queue.Borrow(1000, 3).value());
+  });
+  crash.name = "get a container of the domain and drop it";
   crash.operation = [&] {
     (void)get.queue().GetLoan();
     get.seen().done = 1;

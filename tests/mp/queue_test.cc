@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "mp/or_die.h"
 #include "mp/process.h"
+#include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
 #include "sync/event.h"
@@ -373,6 +374,39 @@ TEST(QueueTest, BytesAreLent) {
   two.elements()[1] = 1.5;
   OrDie(doubles.Put(std::move(two)));
   EXPECT_EQ(doubles.Get().value(), std::vector<double>({0.5, 1.5}));
+}
+
+TEST(QueueTest, ContainersOfTheDomainAreLent) {
+  using Numbers = std::vector<int, Allocator<int>>;
+  (void)Domain::Get();
+  Settle();
+  const size_t before = Stats().in_use;
+  {
+    const Queue<Numbers> queue;
+    const Queue<int> sums;
+    Process child([queue, sums] {
+      Loan<Numbers> loan = queue.Borrow().value();
+      for (int i = 0; i < 10'000; ++i) loan->push_back(i);
+      OrDie(queue.Put(std::move(loan)));
+      OrDie(queue.Put(Numbers(5, 7)));
+      OrDie(queue.Put(queue.Borrow(2, 9).value()));
+      OrDie(queue.Put(queue.Borrow(3, 1).value()));
+    });
+    OrDie(child.Start());
+    ExpectEnds(child);
+    // Its maker is gone.
+    Loan<Numbers> loan = queue.GetLoan().value();
+    ASSERT_EQ(loan->size(), 10'000u);
+    loan->push_back(10'000);
+    EXPECT_EQ((*loan)[10'000], 10'000);
+    EXPECT_EQ(queue.GetLoan().value()->size(), 5u);
+    EXPECT_EQ(queue.Get().value(), Numbers(2, 9));
+    OrDie(queue.Put(std::move(loan)));
+    EXPECT_FALSE(loan);
+    EXPECT_EQ(CodeOf(queue.Put(std::move(loan))), absl::StatusCode::kFailedPrecondition);
+  }
+  Settle();
+  EXPECT_EQ(Stats().in_use, before) << Stats().ToString();
 }
 
 TEST(QueueTest, ALoanThatDoesNotFitStaysTheBorrowers) {
