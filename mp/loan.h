@@ -51,8 +51,8 @@ inline constexpr bool kHasElements = false;
 template <class Traits, class A>
 inline constexpr bool kHasElements<std::basic_string<char, Traits, A>> = true;
 template <class E, class A>
-inline constexpr bool kHasElements<std::vector<E, A>> = kFixedSize<E> != 0 &&
-                                                        !std::same_as<E, bool>;
+inline constexpr bool kHasElements<std::vector<E, A>> =
+    kFixedSize<E> != 0 && !std::same_as<E, bool>;
 
 template <class A>
 inline constexpr bool kIsOfDomain = false;
@@ -68,13 +68,15 @@ requires(kIsOfDomain<typename T::allocator_type>) inline constexpr bool kAllocat
 
 // What can be lent.
 template <class T>
-concept Lendable = kFixedSize<T> != 0 || internal::kHasElements<T> || internal::kAllocates<T>;
+concept Lendable = kFixedSize<T>
+!= 0 || internal::kHasElements<T> || internal::kAllocates<T>;
 
 template <class T>
 class Loan {
-  static_assert(Lendable<T>,
-                "mp: only what is copied as its bytes can be lent, strings and vectors of that, and "
-                "containers with an mp::Allocator");
+  static_assert(
+      Lendable<T>,
+      "mp: only what is copied as its bytes can be lent, strings and vectors of that, and "
+      "containers with an mp::Allocator");
 
  public:
   // Of none.

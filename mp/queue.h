@@ -13,16 +13,16 @@
 //
 // Ordering: what was done before a Put() is visible to who gets that value.
 // Death:    a value is put whole or not at all. Once it is got it is the receiver's, and goes with
-//           it; before, it is there for the next one. Nobody who waits is left asleep, and the memory
-//           of what a dead process had in its hands comes back.
+//           it; before, it is there for the next one. Nobody who waits is left asleep, and the
+//           memory of what a dead process had in its hands comes back.
 // Fork:     a child has the handle.
 // Lifetime: as that of a Shared (shared/shared.h); what is left in it ends with it, without ~T of
 //           what handles in it refer to.
 // Signals:  not in a signal handler. A wait goes on after one.
 // Errors:   kDeadlineExceeded: full, or empty, in time. kFailedPrecondition: after Close() in this
 //           process; Put() after Shutdown(). kOutOfRange: Get() when it is shut down and nothing is
-//           left. kInvalidArgument: the value cannot be sent. kResourceExhausted: no memory; nothing
-//           is put. kDataLoss: the bytes are no T; they are gone.
+//           left. kInvalidArgument: the value cannot be sent. kResourceExhausted: no memory;
+//           nothing is put. kDataLoss: the bytes are no T; they are gone.
 // Cost:     3 KiB of the domain when it is empty; it grows with what is in it, and keeps 1 MiB when
 //           that is gone. No descriptor. No system call where nobody sleeps. Figures in
 //           docs/benchmarks.md.
@@ -123,7 +123,8 @@ class Queue {
   // A T in the domain, of these arguments, to be put as it is (mp/loan.h). Without any, bytes that
   // T does not initialize are what they are.
   template <class... A>
-  requires(kFixedSize<T> != 0) absl::StatusOr<Loan<T>> Borrow(A&&... args) const {
+  requires(kFixedSize<T> != 0) absl::StatusOr<Loan<T>> Borrow(A&&... args)
+  const {
     absl::StatusOr<internal::LoanBlock> block =
         internal::LoanBlock::Make(sizeof(T), alignof(T), internal::MessageHead::Kind::kBlock);
     if (!block.ok()) return block.status();
@@ -137,7 +138,8 @@ class Queue {
     return Loan<T>(*std::move(block));
   }
   template <class... A>
-  requires(internal::kAllocates<T>) absl::StatusOr<Loan<T>> Borrow(A&&... args) const {
+  requires(internal::kAllocates<T>) absl::StatusOr<Loan<T>> Borrow(A&&... args)
+  const {
     absl::StatusOr<Shared<T>> shared = Shared<T>::Create(std::forward<A>(args)...);
     if (!shared.ok()) return shared.status();
     return Loan<T>(*std::move(shared));
@@ -161,10 +163,9 @@ class Queue {
     if (absl::Status closed = Closed(); !closed.ok()) return closed;
     if constexpr (internal::kAllocates<T>) {
       if (!loan || loan.IsInert()) return Values::NotToPut();
-      absl::Status status =
-          loan.shared_ != nullptr
-              ? Values::PutShared(*state_, *loan.shared_, Deadline(timeout).get())
-              : Values::Put(*state_, *loan, Deadline(timeout).get());
+      absl::Status status = loan.shared_ != nullptr
+                                ? Values::PutShared(*state_, *loan.shared_, Deadline(timeout).get())
+                                : Values::Put(*state_, *loan, Deadline(timeout).get());
       if (status.ok()) loan = Loan<T>();
       return status;
     } else {

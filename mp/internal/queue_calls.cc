@@ -126,11 +126,13 @@ absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const ti
                              MessageHead::Kind with_cargo) {
   MessageQueue queue(state, nullptr);
   if (!Sent::NeedsBlock(encoder)) {
-    return AfterPut(
-        queue.Put(encoder.size(), [&](void* place) { encoder.CopyTo(place); }, deadline), state);
+    return AfterPut(queue.Put(
+                        encoder.size(), [&](void* place) { encoder.CopyTo(place); }, deadline),
+                    state);
   }
   Sent sent;
-  if (const absl::Status status = sent.Load(encoder, state, with_cargo); !status.ok()) return status;
+  if (const absl::Status status = sent.Load(encoder, state, with_cargo); !status.ok())
+    return status;
   const Result result = queue.PutBlock(sent.block(), deadline);
   if (result == Result::kDone) sent.HasQueue();
   return AfterPut(result, state);
@@ -146,18 +148,17 @@ absl::Status QueueCalls::PutMany(QueueState& state, size_t count,
                                  const timespec* deadline) {
   if (count == 0) return absl::OkStatus();
   if (state.limit != 0 && count > state.limit) {
-    return absl::InvalidArgumentError(absl::StrCat(state.Describe(), ": ", count,
-                                                   " values at once, where there is room for ",
-                                                   state.limit));
+    return absl::InvalidArgumentError(absl::StrCat(
+        state.Describe(), ": ", count, " values at once, where there is room for ", state.limit));
   }
   return AfterPut(MessageQueue(state, nullptr).PutMany(count, message, deadline), state);
 }
 
 absl::Status QueueCalls::Get(QueueState& state, Received& received, const timespec* deadline) {
-  const Result result = MessageQueue(state, nullptr)
-                            .Get([&](const void* place, size_t size) { received.Read(place, size); },
-                                 [&](const MessageRings::Block& block) { received.Take(block); },
-                                 deadline);
+  const Result result =
+      MessageQueue(state, nullptr)
+          .Get([&](const void* place, size_t size) { received.Read(place, size); },
+               [&](const MessageRings::Block& block) { received.Take(block); }, deadline);
   return AfterGet(result, state);
 }
 
@@ -165,9 +166,7 @@ absl::Status QueueCalls::GetMany(QueueState& state, size_t most,
                                  std::vector<std::unique_ptr<Received>>& received,
                                  const timespec* deadline) {
   size_t count;
-  auto next = [&]() -> Received& {
-    return *received.emplace_back(std::make_unique<Received>());
-  };
+  auto next = [&]() -> Received& { return *received.emplace_back(std::make_unique<Received>()); };
   const Result result =
       MessageQueue(state, nullptr)
           .GetMany(

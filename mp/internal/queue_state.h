@@ -26,8 +26,8 @@
 //       somebody puts, or who put has died, put_ring may be the last but one: then no message has
 //       been put into the last, and it begins at `tail`, or behind it.
 //   Q3  Blocks of the queue that are neither its rings, nor of its messages, nor its name, are in
-//       the hands of who holds one of the locks; or of one who died with it, and then `stray` is set
-//       by the next holder.
+//       the hands of who holds one of the locks; or of one who died with it, and then `stray` is
+//       set by the next holder.
 //   Repair after a death: who gets a lock whose holder has died moves put_ring on, or cuts off the
 //   ring that begins behind `tail` (Q2), and sets `stray`; who has both locks then frees what Q3
 //   calls stray. A death in the middle of that begins it anew.

@@ -279,9 +279,8 @@ TEST(QueueCrashTest, AContainerOfTheDomainComesBackOrArrives) {
   };
   put.Sweep(crash);
 
-  Crashes<Numbers> get([](const Queue<Numbers>& queue) {
-    (void)queue.Put(queue.Borrow(1000, 3).value());
-  });
+  Crashes<Numbers> get(
+      [](const Queue<Numbers>& queue) { (void)queue.Put(queue.Borrow(1000, 3).value()); });
   crash.name = "get a container of the domain and drop it";
   crash.operation = [&] {
     (void)get.queue().GetLoan();

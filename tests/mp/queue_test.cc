@@ -93,8 +93,8 @@ TEST(QueueTest, CarriesValuesOfManyKinds) {
 TEST(QueueTest, CarriesBytesOfEverySize) {
   const Queue<std::string> queue;
   std::vector<std::string> sent;
-  for (const size_t size : {0, 1, 7, 8, 9, 100, 511, 512, 513, 5000, 16383, 16384, 16385, 70000,
-                            8 << 20}) {
+  for (const size_t size :
+       {0, 1, 7, 8, 9, 100, 511, 512, 513, 5000, 16383, 16384, 16385, 70000, 8 << 20}) {
     sent.push_back(std::string(size, static_cast<char>('a' + sent.size())));
     ASSERT_EQ(queue.Put(sent.back()), absl::OkStatus());
   }

@@ -44,8 +44,8 @@ class TestQueue {
     if (message.size() > internal::MessageQueue::kMostInRing) {
       void* const block = Domain::Current()->Allocate(message.size()).value();
       std::memcpy(block, message.data(), message.size());
-      const Result result = queue.PutBlock(
-          {block, message.size(), internal::MessageHead::Kind::kBlock}, deadline);
+      const Result result =
+          queue.PutBlock({block, message.size(), internal::MessageHead::Kind::kBlock}, deadline);
       if (result != Result::kDone) Domain::Current()->Free(block);
       return result;
     }
