@@ -38,6 +38,13 @@ class Deadline {
   timespec time_ = {};
 };
 
+inline bool IsPast(const timespec& deadline) {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec > deadline.tv_sec ||
+         (now.tv_sec == deadline.tv_sec && now.tv_nsec >= deadline.tv_nsec);
+}
+
 // For the next lock of one who has got the first by `deadline`, and would leave something half
 // done: a second from now, in `second`. Null, for ever, where the first is.
 inline const timespec* DeadlineOfWhoHasBegun(const timespec* deadline, timespec& second) {

@@ -27,12 +27,13 @@ enum class ObjectType : uint8_t {
   kLatch,
   kRwLock,
   kOnce,
+  kQueue,
 };
 
 inline constexpr std::string_view kObjectTypeNames[] = {
     "none",    "Lock",      "RLock",  "Shared", "RawValue",  "RawArray",
     "Event",   "Condition", "Value",  "Array",  "Semaphore", "BoundedSemaphore",
-    "Barrier", "Latch",     "RWLock", "Once",
+    "Barrier", "Latch",     "RWLock", "Once",   "Queue",
 };
 
 // "?" for a value that is none of ours.
@@ -40,7 +41,7 @@ constexpr std::string_view NameOf(ObjectType type) {
   const auto index = static_cast<uint8_t>(type);
   return index < std::size(kObjectTypeNames) ? kObjectTypeNames[index] : "?";
 }
-static_assert(NameOf(ObjectType::kOnce) == "Once");
+static_assert(NameOf(ObjectType::kQueue) == "Queue");
 
 }  // namespace mp::internal
 

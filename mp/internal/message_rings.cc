@@ -1,0 +1,501 @@
+#include "mp/internal/message_rings.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <set>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "mp/internal/cargo.h"
+#include "shared/allocator.h"
+#include "shared/domain.h"
+#include "shared/heap.h"
+#include "shared/internal/deadline.h"
+#include "shared/internal/fatal.h"
+#include "shared/internal/futex.h"
+#include "shared/internal/limbo.h"
+#include "shared/internal/spinning.h"
+#include "shared/owner.h"
+
+namespace mp::internal {
+namespace {
+
+// Of the first ring of a queue, and of the largest: 2 KiB and 1 MiB.
+constexpr uint32_t kFirstUnits = 256;
+constexpr uint32_t kMostUnits = 128 << 10;
+// Of all that is in a queue: half of what a position counts.
+constexpr uint32_t kMostPositions = uint32_t{1} << 31;
+
+QueueRing* MakeRing(QueueState& state, uint32_t units, uint32_t begin) {
+  const absl::StatusOr<void*> block =
+      AllocateBlock(QueueRing::SizeOf(units), QueueState::kLine, Owner::Object(&state));
+  if (!block.ok()) return nullptr;
+  auto* ring = static_cast<QueueRing*>(*block);
+  ring->begin = begin;
+  ring->mask = units - 1;
+  ring->end.store(0, std::memory_order_relaxed);
+  ring->next.store(0, std::memory_order_relaxed);
+  return ring;
+}
+
+QueueRing* RingAt(const Word& word) {
+  return reinterpret_cast<QueueRing*>(word.load(std::memory_order_relaxed));
+}
+
+Cargo CargoOf(const MessageRings::Block& block) {
+  auto* const words = static_cast<Word*>(block.address);
+  return Cargo(words + 1, words->load(std::memory_order_relaxed));
+}
+
+// For who only tries: others have the locks for less than that, unless they are stopped.
+timespec Patience() { return MonotonicDeadline(absl::Milliseconds(50)); }
+
+}  // namespace
+
+using Result = MessageRings::Result;
+
+bool MessageRings::Init(QueueState& state, uint64_t limit) {
+  QueueRing* const ring = MakeRing(state, kFirstUnits, 0);
+  if (ring == nullptr) return false;
+  state.limit = limit;
+  state.put.Init(/*recursive=*/false);
+  state.get.Init(/*recursive=*/false);
+  for (Word* word : {&state.put_ring, &state.get_ring}) {
+    word->store(reinterpret_cast<uint64_t>(ring), std::memory_order_relaxed);
+  }
+  for (Word* word :
+       {&state.taken, &state.tail, &state.added, &state.head, &state.emptied, &state.put_bell,
+        &state.get_bell, &state.get_sleeps, &state.put_sleeps, &state.stray, &state.shut}) {
+    word->store(0, std::memory_order_relaxed);
+  }
+  return true;
+}
+
+// Locks ----------------------------------------------------------------------------------------
+
+namespace {
+
+RobustMutex::Result LockSlow(const QueueState& state, RobustMutex& mutex,
+                             RobustMutex::Result result, const timespec* deadline) {
+  if (result == RobustMutex::Result::kBusy) {
+    SpinRarelyUntil([&] {
+      if (mutex.HolderTid() == 0) result = mutex.TryLock();
+      return result != RobustMutex::Result::kBusy;
+    });
+  }
+  if (result == RobustMutex::Result::kBusy) {
+    if (deadline == nullptr) {
+      result = mutex.Lock();
+    } else {
+      const timespec patience = Patience();
+      result = mutex.LockUntil(IsPast(*deadline) ? patience : *deadline);
+    }
+  }
+  if (result == RobustMutex::Result::kHeldByCaller) {
+    Fatal(absl::StrCat(state.Describe(), ": used within an operation on it by the same thread"));
+  }
+  return result;
+}
+
+}  // namespace
+
+bool MessageRings::LockToPutSlow(RobustMutex::Result result, const timespec* deadline) {
+  result = LockSlow(state_, state_.put, result, deadline);
+  if (result != RobustMutex::Result::kOwnerDied) return result == RobustMutex::Result::kAcquired;
+  RepairPut();
+  return true;
+}
+
+// Before the mutex is consistent: who dies here leaves it to the next.
+void MessageRings::RepairPut() {
+  QueueRing* const last = RingAt(state_.put_ring);
+  if (QueueRing* const next = last->Next(); next != nullptr) {
+    const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
+    if (next->begin == tail.position) {
+      state_.put_ring.store(reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
+    } else {
+      // Nobody who gets has come that far: there are messages of many before it that were not put.
+      last->next.store(0, std::memory_order_relaxed);
+    }
+  }
+  state_.stray.store(1, std::memory_order_relaxed);
+  state_.put.MarkConsistent();
+}
+
+bool MessageRings::LockToGetSlow(RobustMutex::Result result, const timespec* deadline) {
+  result = LockSlow(state_, state_.get, result, deadline);
+  if (result != RobustMutex::Result::kOwnerDied) return result == RobustMutex::Result::kAcquired;
+  state_.stray.store(1, std::memory_order_relaxed);
+  state_.get.MarkConsistent();
+  return true;
+}
+
+// To put ---------------------------------------------------------------------------------------
+
+// Whether so many more may be put.
+Result MessageRings::MayPut(size_t messages, QueueEnd tail, QueueEnd& head) {
+  if (state_.shut.load(std::memory_order_relaxed) != 0) return Result::kShut;
+  head = QueueEnd::Of(state_.head.load(std::memory_order_acquire));
+  const uint32_t there = tail.messages - head.messages;
+  if (state_.limit != 0 && there + messages > state_.limit) return Result::kBusy;
+  return Result::kDone;
+}
+
+Result MessageRings::RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring) {
+  QueueEnd head;
+  if (const Result result = MayPut(1, tail, head); result != Result::kDone) return result;
+  const bool begun = static_cast<int32_t>(head.position - ring->begin) >= 0;
+  const uint32_t taken = begun ? head.position : ring->begin;
+  state_.taken.store(QueueEnd{head.messages, taken}.word(), std::memory_order_relaxed);
+  // A message does not wrap.
+  auto skipped = [&] {
+    const uint32_t behind = ring->UnitsBehind(tail.position);
+    return behind < units ? behind : 0;
+  };
+  uint32_t skip = skipped();
+  if (ring->capacity() - (tail.position - taken) < skip + units) {
+    // Whatever `units` need fits a new ring twice, wherever in it they begin.
+    const uint32_t capacity = std::max(std::bit_ceil(4 * units), 4 * ring->capacity());
+    if (tail.position - head.position > kMostPositions - 2 * kMostUnits ||
+        !Grow(std::min(capacity, kMostUnits), tail, *ring)) {
+      return Result::kNoMemory;
+    }
+    ring = RingAt(state_.put_ring);
+    skip = skipped();
+  }
+  if (skip != 0) {
+    *ring->At(tail.position) = MessageHead{MessageHead::Kind::kSkip, 0}.unit();
+    tail.position += skip;
+  }
+  return Result::kDone;
+}
+
+bool MessageRings::Grow(uint32_t capacity, QueueEnd tail, QueueRing& ring) {
+  QueueRing* const next = MakeRing(state_, capacity, tail.position);
+  if (next == nullptr) return false;
+  Link(ring, *next, tail);
+  return true;
+}
+
+// `next` goes on where `ring` ends.
+void MessageRings::Link(QueueRing& ring, QueueRing& next, QueueEnd end) {
+  const auto address = reinterpret_cast<uint64_t>(&next);
+  ring.end.store(end.position, std::memory_order_relaxed);
+  // Before: a stray block (Q3).
+  // After:  the last ring; nothing is put into it before put_ring says so, as the next one to lock
+  //         sees to (Q2).
+  // Test:   QueueCrashTest.AGrowingQueueLosesNothing
+  ring.next.store(address, std::memory_order_release);
+  state_.put_ring.store(address, std::memory_order_relaxed);
+  state_.taken.store(end.word(), std::memory_order_relaxed);
+}
+
+Result MessageRings::TryPutBlock(const Block& block, const timespec* deadline) {
+  if (!LockToPut(deadline)) return Result::kBusy;
+  const MessageHead message{block.kind, block.size};
+  QueueEnd tail;
+  QueueRing* ring;
+  const Result result = Room(message.units(), tail, ring);
+  if (result == Result::kDone) {
+    uint64_t* const place = ring->At(tail.position);
+    place[0] = message.unit();
+    place[1] = reinterpret_cast<uint64_t>(block.address);
+    // Before: this process's, to be freed by its burial.
+    // After:  the queue's: a stray block (Q3) until the message is there.
+    // Test:   QueueCrashTest.APutIsAllOrNothing
+    Domain::Current()->heap().SetOwner(block.address, Owner::Object(&state_));
+    Commit(tail, message.units());
+  }
+  Unlock(state_.put);
+  return result;
+}
+
+Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t index)> message,
+                                const timespec* deadline) {
+  if (!LockToPut(deadline)) return Result::kBusy;
+  const QueueEnd begin = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
+  QueueEnd head;
+  Result result = MayPut(count, begin, head);
+  if (result != Result::kDone) {
+    Unlock(state_.put);
+    return result;
+  }
+  QueueRing* const last = RingAt(state_.put_ring);
+  QueueRing* ring = last;
+  QueueEnd tail = begin;
+  QueueEnd linked = begin;  // where another ring goes on, if it does
+  const bool begun = static_cast<int32_t>(head.position - ring->begin) >= 0;
+  uint32_t taken = begun ? head.position : ring->begin;
+  for (size_t i = 0; i < count && result == Result::kDone; ++i) {
+    const Outgoing out = message(i);
+    const MessageHead next{out.kind, out.size};
+    const uint32_t units = next.units();
+    uint32_t behind = ring->UnitsBehind(tail.position);
+    uint32_t skip = behind < units ? behind : 0;
+    if (ring->capacity() - (tail.position - taken) < skip + units) {
+      // One ring for all the rest: what wraps in it skips less than the longest message.
+      uint64_t rest = 2 * MessageHead::UnitsFor(kMostInRing);
+      for (size_t j = i; j < count; ++j) {
+        const Outgoing later = message(j);
+        rest += MessageHead{later.kind, later.size}.units();
+      }
+      if (ring != last || rest + (tail.position - head.position) > kMostPositions / 2) {
+        result = Result::kNoMemory;
+        break;
+      }
+      QueueRing* const other = MakeRing(
+          state_, std::max(std::bit_ceil(static_cast<uint32_t>(rest)), kFirstUnits), tail.position);
+      if (other == nullptr) {
+        result = Result::kNoMemory;
+        break;
+      }
+      linked = tail;
+      taken = tail.position;
+      ring = other;
+      behind = ring->UnitsBehind(tail.position);
+      skip = behind < units ? behind : 0;
+    }
+    if (skip != 0) {
+      *ring->At(tail.position) = MessageHead{MessageHead::Kind::kSkip, 0}.unit();
+      tail.position += skip;
+    }
+    uint64_t* const place = ring->At(tail.position);
+    place[0] = next.unit();
+    if (out.kind == MessageHead::Kind::kBytes) {
+      if (out.size != 0) std::memcpy(place + 1, out.bytes, out.size);
+    } else {
+      place[1] = reinterpret_cast<uint64_t>(out.bytes);
+    }
+    tail = {.messages = tail.messages + 1, .position = tail.position + units};
+  }
+  if (result == Result::kDone) {
+    for (size_t i = 0; i < count; ++i) {
+      const Outgoing out = message(i);
+      if (out.kind == MessageHead::Kind::kBytes) continue;
+      // Before, after: as in TryPutBlock().
+      Domain::Current()->heap().SetOwner(const_cast<void*>(out.bytes), Owner::Object(&state_));
+    }
+    if (ring != last) Link(*last, *ring, linked);
+    // Before: none of them is there; who has the lock next cuts off the ring that begins behind
+    //         `tail`.
+    // After:  all of them are.
+    // Test:   QueueCrashTest.ManyAreAllOrNothing
+    CommitTail(tail);
+  } else if (ring != last) {
+    Domain::Current()->Free(ring);
+  }
+  Unlock(state_.put);
+  return result;
+}
+
+// To get ---------------------------------------------------------------------------------------
+
+Result MessageRings::NextSlow(QueueEnd head) {
+  // In this order: what is put before the queue is shut is seen.
+  const uint64_t shut = state_.shut.load(std::memory_order_acquire);
+  const uint64_t tail = state_.tail.load(std::memory_order_acquire);
+  state_.added.store(tail, std::memory_order_relaxed);
+  if ((shut & QueueState::kDropped) != 0) {
+    TakeAll();
+    return Result::kShut;
+  }
+  if (QueueEnd::Of(tail).messages != head.messages) return Result::kDone;
+  if (shut != 0) return Result::kShut;
+  streak_ = head.messages - static_cast<uint32_t>(state_.emptied.load(std::memory_order_relaxed));
+  state_.emptied.store(head.messages, std::memory_order_relaxed);
+  return Result::kBusy;
+}
+
+// There is a message behind: put_ring is one that follows, or this.
+QueueRing* MessageRings::Follow(QueueRing* ring, QueueEnd head) {
+  while (QueueRing* const next = ring->Next()) {
+    if (head.position != ring->end.load(std::memory_order_relaxed)) break;
+    // Before: the first ring, of which all has been taken.
+    // After:  a stray block (Q3).
+    // Test:   QueueCrashTest.AGrowingQueueLosesNothing
+    state_.get_ring.store(reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
+    Domain::Current()->Free(ring);
+    ring = next;
+  }
+  return ring;
+}
+
+MessageRings::Block MessageRings::TakeBlock(QueueEnd head, QueueRing& ring) {
+  const uint64_t* const place = ring.At(head.position);
+  const MessageHead message = MessageHead::Of(*place);
+  const Block block{reinterpret_cast<void*>(place[1]), message.size, message.kind};
+  Domain& domain = *Domain::Current();
+  const Owner self = domain.AsHolder();
+  // First, or its burial would not look for them.
+  if (MessageHead::HasCargo(block.kind)) {
+    domain.processes().SetFlag(self.identity(), ProcessTable::kHasHandles);
+  }
+  // From here on its block is a stray one (Q3) until it is this process's.
+  CommitHead({.messages = head.messages + 1, .position = head.position + message.units()});
+  domain.heap().SetOwner(block.address, self);
+  return block;
+}
+
+void MessageRings::FreeBlock(const Block& block) {
+  if (MessageHead::HasCargo(block.kind)) CargoOf(block).Drop();
+  Domain::Current()->Free(block.address);
+}
+
+// By who has the lock to get, or is alone.
+void MessageRings::TakeAll() {
+  QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
+  QueueRing* ring = RingAt(state_.get_ring);
+  const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
+  while (head.messages != tail.messages) {
+    ring = Follow(ring, head);
+    const uint64_t unit = *ring->At(head.position);
+    const MessageHead message = MessageHead::Of(unit);
+    switch (message.kind) {
+      case MessageHead::Kind::kSkip:
+        head.position += ring->UnitsBehind(head.position);
+        continue;
+      case MessageHead::Kind::kBlock:
+      case MessageHead::Kind::kCargo:
+      case MessageHead::Kind::kObject:
+      case MessageHead::Kind::kRaw:
+        FreeBlock(TakeBlock(head, *ring));
+        break;
+      case MessageHead::Kind::kBytes:
+        break;
+    }
+    ++head.messages;
+    head.position += message.units();
+    CommitHead(head);
+  }
+}
+
+// Bells ----------------------------------------------------------------------------------------
+
+bool MessageRings::MayGo(QueueEvent event) const {
+  const uint32_t size = state_.Size();
+  return (event == QueueEvent::kPut ? size != 0 : state_.limit == 0 || size < state_.limit) ||
+         state_.shut.load(std::memory_order_relaxed) != 0;
+}
+
+void MessageRings::RingBell(QueueEvent event) {
+  bell_->Ring(event);
+  // Before: it rings again.
+  // After:  who waits has heard it, and arms it again if there is nothing.
+  Word& armed = event == QueueEvent::kPut ? state_.put_bell : state_.get_bell;
+  armed.store(0, std::memory_order_relaxed);
+}
+
+MessageRings::Armed MessageRings::Arm(QueueEvent event, absl::FunctionRef<void()> drain,
+                                      const timespec* deadline) {
+  const bool put = event == QueueEvent::kPut;
+  if (!(put ? LockToPut(deadline) : LockToGet(deadline))) return Armed::kBusy;
+  const bool arm = !MayGo(event);
+  if (arm) {
+    drain();
+    (put ? state_.put_bell : state_.get_bell).store(1, std::memory_order_relaxed);
+  }
+  Unlock(put ? state_.put : state_.get);
+  return arm ? Armed::kYes : Armed::kMayGo;
+}
+
+// To end ---------------------------------------------------------------------------------------
+
+void MessageRings::Shut(bool drop) {
+  static_cast<void>(LockToPut(nullptr));
+  // Before: messages may be put.
+  // After:  none are. Who sleeps is woken by the caller, or its burial; or hears the bell.
+  // Test:   QueueCrashTest.AShutdownIsSeenByAll
+  state_.shut.fetch_or(QueueState::kShut | (drop ? QueueState::kDropped : 0),
+                       std::memory_order_release);
+  if (state_.put_bell.load(std::memory_order_relaxed) != 0) RingBell(QueueEvent::kPut);
+  Unlock(state_.put);
+  static_cast<void>(LockToGet(nullptr));
+  if (state_.get_bell.load(std::memory_order_relaxed) != 0) RingBell(QueueEvent::kGet);
+  Unlock(state_.get);
+  if (drop) {
+    static_cast<void>(LockToGet(nullptr));
+    TakeAll();
+    Unlock(state_.get);
+  }
+  Tidy();
+}
+
+// Who puts never waits for the lock to get, so who has that may only try the other one.
+void MessageRings::FreeStray() {
+  const timespec patience = Patience();
+  if (!LockToGet(&patience)) return;
+  const RobustMutex::Result locked = state_.put.TryLock();
+  if (locked == RobustMutex::Result::kOwnerDied) RepairPut();
+  if (locked == RobustMutex::Result::kAcquired || locked == RobustMutex::Result::kOwnerDied) {
+    FreeAllStray();
+    state_.stray.store(0, std::memory_order_relaxed);
+    Unlock(state_.put);
+  }
+  Unlock(state_.get);
+}
+
+// By who has both locks.
+void MessageRings::FreeAllStray() {
+  std::set<const void*> known = {
+      &state_, reinterpret_cast<void*>(state_.name.load(std::memory_order_relaxed))};
+  QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
+  const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
+  for (QueueRing* ring = RingAt(state_.get_ring); ring != nullptr; ring = ring->Next()) {
+    known.insert(ring);
+    const bool is_last = ring->Next() == nullptr;
+    const uint32_t end =
+        is_last ? tail.position : static_cast<uint32_t>(ring->end.load(std::memory_order_relaxed));
+    while (head.position != end && head.messages != tail.messages) {
+      const uint64_t* const place = ring->At(head.position);
+      const MessageHead message = MessageHead::Of(*place);
+      if (message.kind == MessageHead::Kind::kSkip) {
+        head.position += ring->UnitsBehind(head.position);
+        continue;
+      }
+      if (message.kind != MessageHead::Kind::kBytes) {
+        known.insert(reinterpret_cast<const void*>(place[1]));
+      }
+      head.position += message.units();
+      ++head.messages;
+    }
+  }
+  Domain& domain = *Domain::Current();
+  std::vector<Heap::Block> stray;
+  domain.heap().ForEachBlock([&](const Heap::Block& block) {
+    if (block.owner == Owner::Object(&state_) && !known.contains(block.address)) {
+      stray.push_back(block);
+    }
+  });
+  for (const Heap::Block& block : stray) {
+    DropHandlesIn(block.address, block.size);
+    domain.Free(block.address);
+  }
+}
+
+void QueueState::FreeBlocks() { MessageRings(*this, nullptr).FreeAll(); }
+
+// By who ends the queue, alone.
+void MessageRings::FreeAll() {
+  // Of one that died with a lock, and nobody came after it, stray blocks may be left.
+  static_cast<void>(LockToPut(nullptr));
+  Unlock(state_.put);
+  static_cast<void>(LockToGet(nullptr));
+  TakeAll();
+  Unlock(state_.get);
+  if (state_.stray.load(std::memory_order_relaxed) != 0) FreeAllStray();
+  for (QueueRing* ring = RingAt(state_.get_ring); ring != nullptr;) {
+    QueueRing* const next = ring->Next();
+    Domain::Current()->Free(ring);
+    ring = next;
+  }
+}
+
+}  // namespace mp::internal

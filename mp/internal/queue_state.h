@@ -1,0 +1,100 @@
+// QueueState: the cell of a queue of messages, which are bytes here. Who puts has one lock, who
+// gets another; a message is there by one store, and gone by one store.
+//
+// Layout, in lines of 64 bytes, of which each side writes its own
+//   field        written by         read by     meaning
+//   limit        maker              all         messages that it holds at most; 0: memory's
+//   put          pthread            who puts    the lock of who puts
+//   put_ring     who puts           who puts    the last ring
+//   taken        who puts           who puts    what `head` was when somebody last looked
+//   put_bell     who has `put`      who puts    1: somebody is to be called before the next put
+//   tail         who puts           all         QueueEnd: all that was ever put; commits a put
+//   get          pthread            who gets    the lock of who gets
+//   get_ring     who gets           who gets    the first ring
+//   added        who gets           who gets    what `tail` was when somebody last looked
+//   get_bell     who has `get`      who gets    1: somebody is to be called before the next get
+//   head         who gets           all         QueueEnd: all that was ever taken; commits a get
+//   emptied      who gets           who gets    messages ever taken when it was last empty
+//   get_sleeps   all                who puts    1: somebody may sleep on the low half of `tail`
+//   put_sleeps   all                who gets    1: somebody may sleep on the low half of `head`
+//   stray        who has a lock     all         1: there may be blocks to free, see Q3
+//   shut         who shuts it       all         kShut, kDropped; ends all sleep
+//
+//   Q1  head <= tail, in messages and in units; [head, tail) holds whole messages, all else in a
+//       ring is scratch.
+//   Q2  The rings from get_ring on are linked by `next`, the last one is put_ring; but while
+//       somebody puts, or who put has died, put_ring may be the last but one: then no message has
+//       been put into the last, and it begins at `tail`, or behind it.
+//   Q3  Blocks of the queue that are neither its rings, nor of its messages, nor its name, are in
+//       the hands of who holds one of the locks; or of one who died with it, and then `stray` is
+//       set by the next holder.
+//   Repair after a death: who gets a lock whose holder has died moves put_ring on, or cuts off the
+//   ring that begins behind `tail` (Q2), and sets `stray`; who has both locks then frees what Q3
+//   calls stray. A death in the middle of that begins it anew.
+
+#ifndef MP_MP_INTERNAL_QUEUE_STATE_H_
+#define MP_MP_INTERNAL_QUEUE_STATE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "mp/internal/queue_ring.h"
+#include "shared/internal/atomic.h"
+#include "shared/internal/futex.h"
+#include "shared/internal/object_header.h"
+#include "shared/internal/robust_mutex.h"
+
+namespace mp::internal {
+
+// How far one side has come, in a word.
+struct QueueEnd {
+  uint32_t messages;
+  uint32_t position;
+
+  static QueueEnd Of(uint64_t word) {
+    return {static_cast<uint32_t>(word), static_cast<uint32_t>(word >> 32)};
+  }
+  uint64_t word() const { return uint64_t{position} << 32 | messages; }
+};
+
+struct QueueState : ObjectHeader {
+  static constexpr uint64_t kShut = 1;     // nobody puts any more
+  static constexpr uint64_t kDropped = 2;  // nor gets what is left
+
+  static constexpr size_t kLine = 64;
+
+  uint64_t limit;
+
+  alignas(kLine) RobustMutex put;
+  Word put_ring;
+  Word taken;
+  Word put_bell;
+  alignas(kLine) Word tail;
+  alignas(kLine) RobustMutex get;
+  Word get_ring;
+  Word added;
+  Word get_bell;
+  alignas(kLine) Word head;
+  Word emptied;
+  alignas(kLine) Word get_sleeps;
+  Word put_sleeps;
+  Word stray;
+  Word shut;
+
+  void FreeBlocks();
+
+  // What grows with each put, and with each get.
+  FutexWord& puts() { return LowHalf(tail); }
+  FutexWord& gets() { return LowHalf(head); }
+
+  uint32_t Size() {
+    // In this order: what is put meanwhile makes it more, never less than none.
+    const uint32_t taken_now = gets().load(std::memory_order_acquire);
+    return puts().load(std::memory_order_acquire) - taken_now;
+  }
+};
+static_assert(sizeof(QueueState) == 6 * QueueState::kLine);
+
+}  // namespace mp::internal
+
+#endif  // MP_MP_INTERNAL_QUEUE_STATE_H_
