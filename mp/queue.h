@@ -19,22 +19,21 @@
 // Lifetime: as that of a Shared (shared/shared.h); what is left in it ends with it, without ~T of
 //           what handles in it refer to.
 // Signals:  not in a signal handler. A wait goes on after one.
-// Errors:   kDeadlineExceeded: full, or empty, in time. kFailedPrecondition: Put() after Close() or
-//           Shutdown(). kOutOfRange: Get() when it is shut down and nothing is left. kInvalidArgument:
-//           the value cannot be sent. kResourceExhausted: no memory; nothing is put. kDataLoss: the
-//           bytes are no T; they are gone.
+// Errors:   kDeadlineExceeded: full, or empty, in time. kFailedPrecondition: after Close() in this
+//           process; Put() after Shutdown(). kOutOfRange: Get() when it is shut down and nothing is
+//           left. kInvalidArgument: the value cannot be sent. kResourceExhausted: no memory; nothing
+//           is put. kDataLoss: the bytes are no T; they are gone.
 // Cost:     3 KiB of the domain when it is empty; it grows with what is in it, and keeps 1 MiB when
-//           that is gone. No descriptor. Figures in docs/benchmarks.md.
+//           that is gone. No descriptor. No system call where nobody sleeps. Figures in
+//           docs/benchmarks.md.
 
 #ifndef MP_MP_QUEUE_H_
 #define MP_MP_QUEUE_H_
 
-#include <time.h>
-
+#include <concepts>
 #include <cstddef>
-#include <cstring>
-#include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -43,7 +42,13 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "mp/codec.h"
-#include "mp/internal/byte_queue.h"
+#include "mp/internal/loan_block.h"
+#include "mp/internal/queue_calls.h"
+#include "mp/internal/queue_state.h"
+#include "mp/internal/queue_values.h"
+#include "mp/loan.h"
+#include "shared/internal/handle.h"
+#include "shared/internal/handle_access.h"
 
 namespace mp {
 
@@ -53,43 +58,124 @@ struct QueueOptions {
 
 template <class T>
 class Queue {
+  static constexpr bool MustBe() { return MustBeEncodable<T>(); }
+
  public:
-  // At most `maxsize` values at once; 0: as many as there is memory for. Ends the process, with a line
-  // that says why, where Create() would fail.
+  using value_type = T;
+
+  // At most `maxsize` values at once; 0: as many as there is memory for. Ends the process, with a
+  // line that says why, where Create() would fail.
   explicit Queue(size_t maxsize = 0, const QueueOptions& options = {})
-      : queue_(internal::ByteQueue::MakeOrDie(maxsize, options.name)) {}
+      : state_(Calls::MakeOrDie(maxsize, options.name)) {
+    static_assert(MustBe());
+  }
   // kResourceExhausted: no memory; see Domain::Get() for more.
   static absl::StatusOr<Queue> Create(size_t maxsize = 0, const QueueOptions& options = {}) {
-    absl::StatusOr<internal::ByteQueue> queue =
-        internal::ByteQueue::Create(maxsize, options.name);
-    if (!queue.ok()) return queue.status();
-    return Queue(*std::move(queue));
+    const absl::StatusOr<State*> state = Calls::Make(maxsize, options.name);
+    if (!state.ok()) return state.status();
+    return Queue(internal::Handle<State>(*state));
   }
 
   // Waits for room. Zero or less tries once.
-  absl::Status Put(const T& value, absl::Duration timeout = absl::InfiniteDuration()) const;
+  absl::Status Put(const T& value, absl::Duration timeout = absl::InfiniteDuration()) const {
+    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]]
+      return closed;
+    return Values::Put(*state_, value, Deadline(timeout).get());
+  }
   absl::Status TryPut(const T& value) const { return Put(value, absl::ZeroDuration()); }
   // Waits for a value. Zero or less tries once.
-  absl::StatusOr<T> Get(absl::Duration timeout = absl::InfiniteDuration()) const;
+  absl::StatusOr<T> Get(absl::Duration timeout = absl::InfiniteDuration()) const {
+    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]]
+      return closed;
+    return Values::Get(*state_, Deadline(timeout).get());
+  }
   absl::StatusOr<T> TryGet() const { return Get(absl::ZeroDuration()); }
 
-  // The answer may be old when it arrives.
-  size_t Qsize() const { return queue_.Size(); }
-  bool Empty() const { return Qsize() == 0; }
-  bool Full() const { return queue_.Full(); }
+  // All of them at once, one behind the other, or, where this is not OK, none. Waits for room for
+  // all; kInvalidArgument: there never is, they are more than `maxsize`.
+  absl::Status PutMany(absl::Span<const T> values,
+                       absl::Duration timeout = absl::InfiniteDuration()) const {
+    if (absl::Status closed = Closed(); !closed.ok()) return closed;
+    return Values::PutMany(*state_, values, Deadline(timeout).get());
+  }
+  // What is there, `max` values at most; waits for the first one. Where the bytes of one are no T,
+  // kDataLoss, all that were got with it are gone.
+  absl::StatusOr<std::vector<T>> GetMany(size_t max,
+                                         absl::Duration timeout = absl::InfiniteDuration()) const {
+    if (absl::Status closed = Closed(); !closed.ok()) return closed;
+    return Values::GetMany(*state_, max, Deadline(timeout).get());
+  }
 
-  // This process puts no more.
-  void Close() const { queue_.Close(); }
-  // Nobody puts any more. `immediate`: nor gets what is left.
-  void Shutdown(bool immediate = false) const { queue_.Shutdown(immediate); }
+  // Exact when it is asked; perhaps old when it arrives.
+  size_t Qsize() const { return state_->Size(); }
+  bool Empty() const { return Qsize() == 0; }
+  bool Full() const { return Calls::Full(*state_); }
+
+  // This process is done with it: whatever handle it takes, Put() and Get() fail. Nobody else
+  // notices. A child that is forked later has closed it, too.
+  void Close() const { Calls::Close(*state_); }
+  // Nobody puts any more, and who gets takes what is left. `immediate`: that is dropped. Whoever
+  // waits goes on.
+  void Shutdown(bool immediate = false) const { Calls::Shutdown(*state_, immediate); }
+
+  // A T in the domain, of these arguments, to be put as it is (mp/loan.h). Without any, bytes that
+  // T does not initialize are what they are.
+  template <class... A>
+  requires(kFixedSize<T> != 0) absl::StatusOr<Loan<T>> Borrow(A&&... args) const {
+    absl::StatusOr<internal::LoanBlock> block =
+        internal::LoanBlock::Make(sizeof(T), alignof(T), internal::MessageHead::Kind::kBlock);
+    if (!block.ok()) return block.status();
+    if constexpr (sizeof...(A) == 0) {
+      new (block->place()) T;
+    } else if constexpr (std::is_constructible_v<T, A&&...>) {
+      new (block->place()) T(std::forward<A>(args)...);
+    } else {
+      new (block->place()) T{std::forward<A>(args)...};
+    }
+    return Loan<T>(*std::move(block));
+  }
+  // A std::string or std::vector in the domain whose elements take `size` bytes, which are what
+  // they are. kInvalidArgument: no number of elements does.
+  absl::StatusOr<Loan<T>> BorrowBytes(size_t size) const requires(internal::kHasElements<T>) {
+    using Element = typename T::value_type;
+    if (size % sizeof(Element) != 0) {
+      return absl::InvalidArgumentError("BorrowBytes: the last element would be cut off");
+    }
+    absl::StatusOr<internal::LoanBlock> block =
+        internal::LoanBlock::Make(size, alignof(Element), internal::MessageHead::Kind::kRaw);
+    if (!block.ok()) return block.status();
+    return Loan<T>(*std::move(block));
+  }
+  // Where this is OK `loan` is gone.
+  template <std::same_as<Loan<T>> L>
+  absl::Status Put(L&& loan, absl::Duration timeout = absl::InfiniteDuration()) const {
+    if (absl::Status closed = Closed(); !closed.ok()) return closed;
+    return Values::PutLoan(*state_, loan.block_, Deadline(timeout).get());
+  }
+  // The next value, however it was put. In place where it was put so, or is long.
+  absl::StatusOr<Loan<T>> GetLoan(absl::Duration timeout = absl::InfiniteDuration()) const {
+    if (absl::Status closed = Closed(); !closed.ok()) return closed;
+    absl::StatusOr<internal::LoanBlock> block = Values::GetLoan(*state_, Deadline(timeout).get());
+    if (!block.ok()) return block.status();
+    return Loan<T>(*std::move(block));
+  }
 
  private:
   friend struct internal::HandleAccess;
   using Travels = Queue;
 
-  explicit Queue(internal::ByteQueue queue) : queue_(std::move(queue)) {}
+  using State = internal::QueueState;
+  using Calls = internal::QueueCalls;
+  using Values = internal::QueueValues<T>;
+  using Deadline = internal::QueueDeadline;
 
-  internal::ByteQueue queue_;
+  explicit Queue(internal::Handle<State> state) : state_(std::move(state)) {}
+
+  absl::Status Closed() const {
+    return Calls::AnyClosed() ? Calls::CheckOpen(*state_) : absl::OkStatus();
+  }
+
+  internal::Handle<State> state_;
 };
 
 }  // namespace mp

@@ -410,6 +410,7 @@ void MessageRings::TakeAll() {
         continue;
       case MessageHead::Kind::kBlock:
       case MessageHead::Kind::kCargo:
+      case MessageHead::Kind::kRaw:
         FreeBlock(TakeBlock(head, *ring));
         break;
       case MessageHead::Kind::kBytes:

@@ -67,7 +67,7 @@ class MessageRings {
   struct Block {
     void* address;
     size_t size;             // of the message, in bytes
-    MessageHead::Kind kind;  // kBlock or kCargo
+    MessageHead::Kind kind;  // not kBytes
   };
   // One of many.
   struct Outgoing {

@@ -52,6 +52,7 @@ struct MessageHead {
     kBytes,  // the message follows
     kBlock,  // the address of a block follows: the message
     kCargo,  // the same: a word that says how many handles, so many words (cargo.h), the message
+    kRaw,    // the address of a block follows: the elements of a container, not encoded
     kSkip,   // no message: the next one is at the ring's first unit
   };
 

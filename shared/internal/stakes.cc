@@ -137,6 +137,16 @@ bool Stakes::TryDrop(Word& place, const timespec& deadline, const ProcessTable& 
   return true;
 }
 
+void Stakes::NoteHolds(ObjectHeader& holder, const ProcessTable& processes) {
+  if ((holder.stakes.load(std::memory_order_acquire) & kHolds) != 0) return;
+  Journal::Section section(journal_);
+  SettleTheDeads(section, processes);
+  section.Set(holder.stakes, section.Get(holder.stakes) | kHolds);
+  // Before: the handles are looked for as the process's that has the block.
+  // After:  as the object's, too.
+  section.Commit();
+}
+
 void Stakes::TakeMaker(ObjectHeader& object, const ProcessTable& processes) {
   Journal::Section section(journal_);
   SettleTheDeads(section, processes);

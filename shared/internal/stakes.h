@@ -110,6 +110,9 @@ class Stakes {
                              const ProcessTable& processes);
   [[nodiscard]] Look Drop(Word& place, ProcessId self, const ProcessTable& processes);
 
+  // Before a block that has handles becomes one of `holder`'s.
+  void NoteHolds(ObjectHeader& holder, const ProcessTable& processes);
+
   // The process that made the object has handles again; it has none any more, as it had when
   // `state` was the object's. Returns it if that was the last stake: `self` is the keeper.
   void TakeMaker(ObjectHeader& object, const ProcessTable& processes);
