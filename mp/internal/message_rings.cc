@@ -470,7 +470,7 @@ MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<void
       std::min(state_.capacity / 2, state_.capacity - std::min(BytesFor(size), state_.capacity));
   const QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
-  const bool arm = BytesBetween(head, tail) > most;
+  const bool arm = !Holds(BytesFor(size), tail, head);
   if (arm) {
     // Before, after: as in ArmForMessage().
     state_.get_bell.store(most + 1, std::memory_order_relaxed);

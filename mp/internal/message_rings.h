@@ -118,8 +118,8 @@ class MessageRings {
   // ring, `drain()`: of bells that rang for others. kBusy: the lock was not free.
   enum class Armed { kYes, kMayGo, kBusy };
   Armed ArmForMessage(absl::FunctionRef<void()> drain, const timespec* deadline);
-  // The same before a get after which it is half empty, and there is room for a message of `size`
-  // bytes; where there is a capacity.
+  // Where there is a capacity, and no room for a message of `size` bytes: before a get after which
+  // there is, and it is half empty.
   Armed ArmForRoom(size_t size, absl::FunctionRef<void()> drain, const timespec* deadline);
 
   // Nobody puts any more; `drop`: nor gets what is left, which is freed.
