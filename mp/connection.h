@@ -81,6 +81,9 @@ class Connection {
   absl::StatusOr<std::string> RecvBytes(
       size_t max_length = std::string::npos,
       absl::Duration timeout = absl::InfiniteDuration()) const;
+  absl::StatusOr<std::string> RecvBytes(absl::Duration timeout) const {
+    return RecvBytes(std::string::npos, timeout);
+  }
   // To `to`, from `offset` on; returns how many. kInvalidArgument: there is no room for so many, as
   // the message says; it stays.
   absl::StatusOr<size_t> RecvBytesInto(absl::Span<char> to, size_t offset = 0,

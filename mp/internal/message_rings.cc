@@ -563,6 +563,7 @@ void MessageRings::FreeAll() {
   static_cast<void>(LockToPut(nullptr));
   Unlock(state_.put);
   static_cast<void>(LockToGet(nullptr));
+  state_.get_bell.store(0, std::memory_order_relaxed);  // nobody is left to be called
   TakeAll();
   Unlock(state_.get);
   if (state_.stray.load(std::memory_order_relaxed) != 0) FreeAllStray();
