@@ -108,6 +108,7 @@ class Connection {
   bool writable() const { return end_->writable(); }
 
  private:
+  friend class Waitable;
   friend absl::StatusOr<std::pair<Connection, Connection>> CreatePipe(const PipeOptions& options);
 
   explicit Connection(std::shared_ptr<internal::End> end) : end_(std::move(end)) {}

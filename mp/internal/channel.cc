@@ -99,7 +99,13 @@ class Turn {
 
 // Waiting --------------------------------------------------------------------------------------
 
-bool ChannelSide::IsOver() const { return (PollNow(fd(), POLLIN) & (POLLHUP | POLLERR)) != 0; }
+bool ChannelSide::IsOver() const {
+  pollfd side = {.fd = fd(), .events = 0, .revents = 0};
+  while (poll(&side, 1, 0) < 0 && errno == EINTR) {
+  }
+  EndIfClosed({&side, 1});
+  return (side.revents & (POLLHUP | POLLERR)) != 0;
+}
 
 void ChannelSide::TakeTokens() const {
   char tokens[256];
@@ -116,6 +122,7 @@ ChannelSide::Woken ChannelSide::Sleep(const EndLife& life, const timespec* deadl
   timespec look;
   if (both[1].fd < 0) look = NextLook(deadline);
   const int n = PollUntil(absl::MakeSpan(both), both[1].fd < 0 ? &look : deadline);
+  EndIfClosed(both);
   if ((both[0].revents & (POLLHUP | POLLERR)) != 0) return Woken::kByEnd;
   if (n == 0 && both[1].fd >= 0) return Woken::kLate;
   // The bell is for another end: until that one's sleepers have left.

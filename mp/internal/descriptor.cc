@@ -73,27 +73,22 @@ int PollUntil(absl::Span<pollfd> descriptors, const timespec* deadline) {
     if (deadline != nullptr) left = absl::ToTimespec(LeftUntil(*deadline));
     const int n = ppoll(descriptors.data(), descriptors.size(),
                         deadline != nullptr ? &left : nullptr, nullptr);
-    if (n < 0) {
-      if (errno == EINTR) continue;
+    if (n >= 0) return n;
+    if (errno != EINTR) {
       Fatal(absl::StrCat("pid ", getpid(), ": cannot wait for ", descriptors.size(),
                          " descriptors: ppoll: ", std::strerror(errno),
-                         "; see RLIMIT_NOFILE, or there is no kernel memory"));
+                         "; it needs an RLIMIT_NOFILE of as many, and kernel memory"));
     }
-    for (const pollfd& descriptor : descriptors) {
-      if ((descriptor.revents & POLLNVAL) != 0) {
-        Fatal(absl::StrCat("pid ", getpid(), ": descriptor ", descriptor.fd,
-                           " was closed while somebody waits for it"));
-      }
-    }
-    return n;
   }
 }
 
-short PollNow(int fd, short events) {
-  constexpr timespec kPast = {};
-  pollfd descriptor = {.fd = fd, .events = events, .revents = 0};
-  PollUntil(absl::MakeSpan(&descriptor, 1), &kPast);
-  return descriptor.revents;
+void EndIfClosed(absl::Span<const pollfd> descriptors) {
+  for (const pollfd& descriptor : descriptors) {
+    if ((descriptor.revents & POLLNVAL) != 0) {
+      Fatal(absl::StrCat("pid ", getpid(), ": the program closed descriptor ", descriptor.fd,
+                         ", which is a pipe's; use Connection::Close()"));
+    }
+  }
 }
 
 }  // namespace mp::internal

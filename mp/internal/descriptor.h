@@ -52,10 +52,10 @@ class Descriptor {
 };
 
 // poll(2) until `deadline`, a point on CLOCK_MONOTONIC; nullptr: never. A signal does not end it.
-// Returns how many are ready. Ends the process where one of them is no descriptor.
+// Returns how many are ready, or are no descriptors.
 int PollUntil(absl::Span<pollfd> descriptors, const timespec* deadline);
-// The events that have come already.
-short PollNow(int fd, short events);
+// Ends the process where one of them, which are the library's, was closed.
+void EndIfClosed(absl::Span<const pollfd> descriptors);
 
 }  // namespace mp::internal
 

@@ -149,8 +149,12 @@ absl::StatusOr<bool> End::Poll(absl::Duration timeout) {
   const Work work(*this);
   const absl::Status status = MayWork(work, readable_, " is for sending only");
   if (!status.ok()) return status;
-  const QueueDeadline deadline(timeout);
-  const Result result = reader_->Look(life_, deadline.get());
+  return Look(QueueDeadline(timeout).get());
+}
+
+// By who works.
+absl::StatusOr<bool> End::Look(const timespec* deadline) const {
+  const Result result = reader_->Look(life_, deadline);
   if (result == Result::kDone || result == Result::kOver) return true;
   if (result == Result::kLate) return false;
   return StatusOf(result);
@@ -161,6 +165,25 @@ absl::StatusOr<int> End::Door() {
   const absl::Status status = MayWork(work, readable_, " is for sending only");
   if (!status.ok()) return status;
   return reader_->Door();
+}
+
+absl::StatusOr<int> End::BeginWait() {
+  const Work work(*this);
+  const absl::Status status = MayWork(work, readable_, " is for sending only");
+  if (!status.ok()) return status;
+  absl::StatusOr<int> door = reader_->Door();
+  // What has entered it once more stays until EndWait(); it may be closed by now.
+  if (door.ok() && !life_.Enter()) return StatusOf(Result::kClosed);
+  return door;
+}
+
+void End::EndWait() {
+  if (life_.Leave()) CloseNow();
+}
+
+absl::StatusOr<bool> End::IsReady() {
+  if (closed()) return StatusOf(Result::kClosed);
+  return Look(QueueDeadline(absl::ZeroDuration()).get());
 }
 
 // To close -------------------------------------------------------------------------------------

@@ -5,10 +5,13 @@
 #ifndef MP_MP_INTERNAL_END_H_
 #define MP_MP_INTERNAL_END_H_
 
+#include <time.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -18,10 +21,11 @@
 #include "mp/internal/channel.h"
 #include "mp/internal/end_life.h"
 #include "mp/internal/message_rings.h"
+#include "mp/internal/wait_source.h"
 
 namespace mp::internal {
 
-class End {
+class End final : public WaitSource {
  public:
   // `what`: it, for messages.
   End(std::string what, std::optional<ChannelReader> reader, std::optional<ChannelWriter> writer)
@@ -30,7 +34,7 @@ class End {
         writable_(writer.has_value()),
         reader_(std::move(reader)),
         writer_(std::move(writer)) {}
-  ~End() { Close(); }
+  ~End() override { Close(); }
   End(const End&) = delete;
   End& operator=(const End&) = delete;
 
@@ -55,6 +59,9 @@ class End {
   // Whether Get() would not wait: for a message, or the end.
   absl::StatusOr<bool> Poll(absl::Duration timeout);
   absl::StatusOr<int> Door();
+  absl::StatusOr<int> BeginWait() override;
+  void EndWait() override;
+  absl::StatusOr<bool> IsReady() override;
 
   void Close();
   bool closed() const { return life_.closed(); }
@@ -67,6 +74,7 @@ class End {
   class Work;
 
   absl::Status MayWork(const Work& work, bool able, const char* what) const;
+  absl::StatusOr<bool> Look(const timespec* deadline) const;
   absl::Status StatusOf(ChannelSide::Result result) const;
   void CloseNow();
 
