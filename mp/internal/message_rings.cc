@@ -55,6 +55,11 @@ Cargo CargoOf(const MessageRings::Block& block) {
   return Cargo(words + 1, words->load(std::memory_order_relaxed));
 }
 
+// What a message takes of the capacity.
+size_t BytesFor(size_t size) {
+  return sizeof(uint64_t) + (size + QueueRing::kUnit - 1) / QueueRing::kUnit * QueueRing::kUnit;
+}
+
 // For who only tries: others have the locks for less than that, unless they are stopped.
 timespec Patience() { return MonotonicDeadline(absl::Milliseconds(50)); }
 
@@ -62,18 +67,19 @@ timespec Patience() { return MonotonicDeadline(absl::Milliseconds(50)); }
 
 using Result = MessageRings::Result;
 
-bool MessageRings::Init(QueueState& state, uint64_t limit) {
+bool MessageRings::Init(QueueState& state, uint64_t limit, uint64_t capacity) {
   QueueRing* const ring = MakeRing(state, kFirstUnits, 0);
   if (ring == nullptr) return false;
   state.limit = limit;
+  state.capacity = capacity;
   state.put.Init(/*recursive=*/false);
   state.get.Init(/*recursive=*/false);
   for (Word* word : {&state.put_ring, &state.get_ring}) {
     word->store(reinterpret_cast<uint64_t>(ring), std::memory_order_relaxed);
   }
-  for (Word* word :
-       {&state.taken, &state.tail, &state.added, &state.head, &state.emptied, &state.put_bell,
-        &state.get_bell, &state.get_sleeps, &state.put_sleeps, &state.stray, &state.shut}) {
+  for (Word* word : {&state.taken, &state.tail, &state.added, &state.head, &state.emptied,
+                     &state.put_bell, &state.get_bell, &state.get_sleeps, &state.put_sleeps,
+                     &state.stray, &state.shut, &state.blocks_put, &state.blocks_taken}) {
     word->store(0, std::memory_order_relaxed);
   }
   return true;
@@ -149,9 +155,31 @@ Result MessageRings::MayPut(size_t messages, QueueEnd tail, QueueEnd& head) {
   return Result::kDone;
 }
 
+// What is in it.
+size_t MessageRings::BytesBetween(QueueEnd head, QueueEnd tail) const {
+  if (head.messages == tail.messages) return 0;
+  const uint64_t blocks = state_.blocks_put.load(std::memory_order_relaxed) -
+                          state_.blocks_taken.load(std::memory_order_relaxed);
+  const size_t in_rings = (tail.position - head.position) * QueueRing::kUnit;
+  return in_rings + static_cast<size_t>(std::max<int64_t>(static_cast<int64_t>(blocks), 0));
+}
+
+// So many bytes more, as far as there is a capacity.
+bool MessageRings::Holds(size_t more, QueueEnd tail, QueueEnd head) const {
+  if (state_.capacity == 0) return true;
+  const size_t there = BytesBetween(head, tail);
+  return there == 0 || there + more <= state_.capacity;
+}
+
+bool MessageRings::HasRoom(size_t size) const {
+  const QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_acquire));
+  return Holds(BytesFor(size), QueueEnd::Of(state_.tail.load(std::memory_order_acquire)), head);
+}
+
 Result MessageRings::RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring) {
   QueueEnd head;
   if (const Result result = MayPut(1, tail, head); result != Result::kDone) return result;
+  if (!Holds(units * QueueRing::kUnit, tail, head)) return Result::kBusy;
   const bool begun = static_cast<int32_t>(head.position - ring->begin) >= 0;
   const uint32_t taken = begun ? head.position : ring->begin;
   state_.taken.store(QueueEnd{head.messages, taken}.word(), std::memory_order_relaxed);
@@ -198,13 +226,21 @@ void MessageRings::Link(QueueRing& ring, QueueRing& next, QueueEnd end) {
   state_.taken.store(end.word(), std::memory_order_relaxed);
 }
 
+// One that is about to be put.
+void MessageRings::CountBlock(size_t size) {
+  const Word& known = state_.Size() == 0 ? state_.blocks_taken : state_.blocks_put;
+  state_.blocks_put.store(known.load(std::memory_order_relaxed) + size, std::memory_order_relaxed);
+}
+
 Result MessageRings::TryPutBlock(const Block& block, const timespec* deadline) {
   if (!LockToPut(deadline)) return Result::kBusy;
   const MessageHead message{block.kind, block.size};
   QueueEnd tail;
   QueueRing* ring;
-  const Result result = Room(message.units(), tail, ring);
+  const bool has_room = state_.capacity == 0 || HasRoom(block.size);
+  const Result result = has_room ? Room(message.units(), tail, ring) : Result::kBusy;
   if (result == Result::kDone) {
+    CountBlock(block.size);
     uint64_t* const place = ring->At(tail.position);
     place[0] = message.unit();
     place[1] = reinterpret_cast<uint64_t>(block.address);
@@ -338,10 +374,20 @@ MessageRings::Block MessageRings::TakeBlock(QueueEnd head, QueueRing& ring) {
   if (MessageHead::HasCargo(block.kind)) {
     domain.processes().SetFlag(self.identity(), ProcessTable::kHasHandles);
   }
+  state_.blocks_taken.store(state_.blocks_taken.load(std::memory_order_relaxed) + block.size,
+                            std::memory_order_relaxed);
   // From here on its block is a stray one (Q3) until it is this process's.
   CommitHead({.messages = head.messages + 1, .position = head.position + message.units()});
   domain.heap().SetOwner(block.address, self);
   return block;
+}
+
+// The message in it.
+const char* MessageRings::BytesOf(const Block& block) {
+  const auto* const bytes = static_cast<const char*>(block.address);
+  return MessageHead::HasCargo(block.kind)
+             ? bytes + sizeof(Word) + CargoOf(block).words().size() * sizeof(Word)
+             : bytes;
 }
 
 void MessageRings::FreeBlock(const Block& block) {
@@ -385,24 +431,54 @@ bool MessageRings::MayGo(QueueEvent event) const {
          state_.shut.load(std::memory_order_relaxed) != 0;
 }
 
-void MessageRings::RingBell(QueueEvent event) {
-  bell_->Ring(event);
+void MessageRings::RingForMessage() {
+  bell_->Ring(QueueEvent::kPut);
   // Before: it rings again.
   // After:  who waits has heard it, and arms it again if there is nothing.
-  Word& armed = event == QueueEvent::kPut ? state_.put_bell : state_.get_bell;
-  armed.store(0, std::memory_order_relaxed);
+  state_.put_bell.store(0, std::memory_order_relaxed);
 }
 
-MessageRings::Armed MessageRings::Arm(QueueEvent event, absl::FunctionRef<void()> drain,
-                                      const timespec* deadline) {
-  const bool put = event == QueueEvent::kPut;
-  if (!(put ? LockToPut(deadline) : LockToGet(deadline))) return Armed::kBusy;
-  const bool arm = !MayGo(event);
+// `head`: as it is to be.
+void MessageRings::RingForRoom(QueueEnd head) {
+  const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
+  if (BytesBetween(head, tail) >= state_.get_bell.load(std::memory_order_relaxed)) return;
+  bell_->Ring(QueueEvent::kGet);
+  // Before, after: as in RingForMessage().
+  state_.get_bell.store(0, std::memory_order_relaxed);
+}
+
+MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<void()> drain,
+                                                const timespec* deadline) {
+  if (!LockToPut(deadline)) return Armed::kBusy;
+  const bool arm = !MayGo(QueueEvent::kPut);
   if (arm) {
+    // Before: whoever was called before is to find out that it was in vain.
+    // After:  who is called next has not been called before, or for once too often.
+    // Test:   PipeCrashTest.WhoWaitsByDescriptorIsCalled
+    state_.put_bell.store(1, std::memory_order_relaxed);
+    CompilerFence();
     drain();
-    (put ? state_.put_bell : state_.get_bell).store(1, std::memory_order_relaxed);
   }
-  Unlock(put ? state_.put : state_.get);
+  Unlock(state_.put);
+  return arm ? Armed::kYes : Armed::kMayGo;
+}
+
+MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<void()> drain,
+                                             const timespec* deadline) {
+  if (!LockToGet(deadline)) return Armed::kBusy;
+  // So that the two sides do not take turns with every message.
+  const size_t most =
+      std::min(state_.capacity / 2, state_.capacity - std::min(BytesFor(size), state_.capacity));
+  const QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
+  const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
+  const bool arm = !Holds(BytesFor(size), tail, head);
+  if (arm) {
+    // Before, after: as in ArmForMessage().
+    state_.get_bell.store(most + 1, std::memory_order_relaxed);
+    CompilerFence();
+    drain();
+  }
+  Unlock(state_.get);
   return arm ? Armed::kYes : Armed::kMayGo;
 }
 
@@ -415,10 +491,10 @@ void MessageRings::Shut(bool drop) {
   // Test:   QueueCrashTest.AShutdownIsSeenByAll
   state_.shut.fetch_or(QueueState::kShut | (drop ? QueueState::kDropped : 0),
                        std::memory_order_release);
-  if (state_.put_bell.load(std::memory_order_relaxed) != 0) RingBell(QueueEvent::kPut);
+  if (state_.put_bell.load(std::memory_order_relaxed) != 0) RingForMessage();
   Unlock(state_.put);
   static_cast<void>(LockToGet(nullptr));
-  if (state_.get_bell.load(std::memory_order_relaxed) != 0) RingBell(QueueEvent::kGet);
+  if (state_.get_bell.load(std::memory_order_relaxed) != 0) bell_->Ring(QueueEvent::kGet);
   Unlock(state_.get);
   if (drop) {
     static_cast<void>(LockToGet(nullptr));
@@ -488,6 +564,7 @@ void MessageRings::FreeAll() {
   static_cast<void>(LockToPut(nullptr));
   Unlock(state_.put);
   static_cast<void>(LockToGet(nullptr));
+  state_.get_bell.store(0, std::memory_order_relaxed);  // nobody is left to be called
   TakeAll();
   Unlock(state_.get);
   if (state_.stray.load(std::memory_order_relaxed) != 0) FreeAllStray();

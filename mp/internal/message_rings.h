@@ -56,6 +56,7 @@ class MessageRings {
     kBusy,  // it is full, or empty; or its lock was not free until the deadline
     kShut,  // nobody may put any more; or there is nothing left to get
     kNoMemory,
+    kRefused,  // by who gets: the message stays
   };
 
   // Of a message that lies in a ring, in bytes. Longer ones are copied by many at once, outside of
@@ -79,7 +80,8 @@ class MessageRings {
   MessageRings(QueueState& state, const Bell* bell) : state_(state), bell_(bell) {}
 
   // Makes the rest of what `state` has. False: there is no memory.
-  [[nodiscard]] static bool Init(QueueState& state, uint64_t limit);
+  // `capacity`: of bytes, see Q4; 0: none.
+  [[nodiscard]] static bool Init(QueueState& state, uint64_t limit, uint64_t capacity = 0);
 
   // `write(place)` writes `size` bytes, at most kMostInRing, to a place aligned to 8, while nobody
   // else can put. `deadline`, for the lock, is on CLOCK_MONOTONIC; nullptr: never; in the past:
@@ -95,7 +97,13 @@ class MessageRings {
   // `read(place, size)` reads a message in the ring, while nobody else can get, and `take(block)`
   // gets a block, which is this process's then.
   template <typename Read, typename Take>
-  Result TryGet(const Read& read, const Take& take, const timespec* deadline);
+  Result TryGet(const Read& read, const Take& take, const timespec* deadline) {
+    return TryGetIf([](const void*, size_t) { return true; }, read, take, deadline);
+  }
+  // Unless `accept(bytes, size)` of the message says no: then kRefused.
+  template <typename Accept, typename Read, typename Take>
+  Result TryGetIf(const Accept& accept, const Read& read, const Take& take,
+                  const timespec* deadline);
   // The same of up to `most` messages; how many there were is left in `count`.
   template <typename Read, typename Take>
   Result TryGetMany(size_t most, size_t& count, const Read& read, const Take& take,
@@ -103,11 +111,16 @@ class MessageRings {
 
   // Without a lock: whether who waits for it may find what it wants.
   bool MayGo(QueueEvent event) const;
+  // The same, to put a message of `size` bytes.
+  bool HasRoom(size_t size) const;
 
-  // The bell rings before the next one, unless it may go now: then false. Before that, with nobody
-  // about to ring, `drain()`: of bells that rang for others. kBusy: the lock was not free.
+  // The bell rings before the next put, unless there is something to get now. With nobody about to
+  // ring, `drain()`: of bells that rang for others. kBusy: the lock was not free.
   enum class Armed { kYes, kMayGo, kBusy };
-  Armed Arm(QueueEvent event, absl::FunctionRef<void()> drain, const timespec* deadline);
+  Armed ArmForMessage(absl::FunctionRef<void()> drain, const timespec* deadline);
+  // Where there is a capacity, and no room for a message of `size` bytes: before a get after which
+  // there is, and it is half empty.
+  Armed ArmForRoom(size_t size, absl::FunctionRef<void()> drain, const timespec* deadline);
 
   // Nobody puts any more; `drop`: nor gets what is left, which is freed.
   void Shut(bool drop);
@@ -119,6 +132,8 @@ class MessageRings {
   // At its end.
   void FreeAll();
 
+  // The bytes of its message, behind its cargo.
+  static const char* BytesOf(const Block& block);
   // A block that was taken: its handles are dropped, and it is freed.
   static void FreeBlock(const Block& block);
 
@@ -157,6 +172,9 @@ class MessageRings {
   Result Room(uint32_t units, QueueEnd& tail, QueueRing*& ring);
   Result RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring);
   Result MayPut(size_t messages, QueueEnd tail, QueueEnd& head);
+  bool Holds(size_t more, QueueEnd tail, QueueEnd head) const;
+  size_t BytesBetween(QueueEnd head, QueueEnd tail) const;
+  void CountBlock(size_t size);
   bool Grow(uint32_t capacity, QueueEnd tail, QueueRing& ring);
   void Link(QueueRing& ring, QueueRing& next, QueueEnd end);
   void Commit(QueueEnd tail, uint32_t units) {
@@ -171,7 +189,8 @@ class MessageRings {
   Block TakeBlock(QueueEnd head, QueueRing& ring);
   void TakeAll();
 
-  void RingBell(QueueEvent event);
+  void RingForMessage();
+  void RingForRoom(QueueEnd head);
   void FreeStray();
   void FreeAllStray();
   void RepairPut();
@@ -197,7 +216,7 @@ inline MessageRings::Result MessageRings::Room(uint32_t units, QueueEnd& tail, Q
 
 inline void MessageRings::CommitTail(QueueEnd tail) {
   if (state_.put_bell.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    RingBell(QueueEvent::kPut);
+    RingForMessage();
   // Before: there is no such message; its bytes are scratch (Q1).
   // After:  it is there, though nobody was woken: who comes to get it sees it, who sleeps is woken
   //         by the burial, for the word has changed, or has heard the bell.
@@ -228,7 +247,7 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
 
 inline void MessageRings::CommitHead(QueueEnd head) {
   if (state_.get_bell.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    RingBell(QueueEvent::kGet);
+    RingForRoom(head);
   // Before: the message is there, for whoever comes.
   // After:  it is this process's, and dies with it. Who waits to put is woken by the burial, for
   //         the word has changed, or has heard the bell.
@@ -251,9 +270,9 @@ inline MessageRings::Result MessageRings::Next(QueueEnd& head, QueueRing*& ring)
   }
 }
 
-template <typename Read, typename Take>
-MessageRings::Result MessageRings::TryGet(const Read& read, const Take& take,
-                                          const timespec* deadline) {
+template <typename Accept, typename Read, typename Take>
+MessageRings::Result MessageRings::TryGetIf(const Accept& accept, const Read& read,
+                                            const Take& take, const timespec* deadline) {
   if (!LockToGet(deadline)) return Result::kBusy;
   const Unlocker unlocker(state_.get);
   QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
@@ -263,9 +282,13 @@ MessageRings::Result MessageRings::TryGet(const Read& read, const Take& take,
     const uint64_t* const place = ring->At(head.position);
     const MessageHead message = MessageHead::Of(*place);
     if (message.kind == MessageHead::Kind::kBytes) {
-      read(static_cast<const void*>(place + 1), message.size);
+      const void* const bytes = place + 1;
+      if (!accept(bytes, message.size)) return Result::kRefused;
+      read(bytes, message.size);
       CommitHead({.messages = head.messages + 1, .position = head.position + message.units()});
     } else {
+      const Block block{reinterpret_cast<void*>(place[1]), message.size, message.kind};
+      if (!accept(static_cast<const void*>(BytesOf(block)), message.size)) return Result::kRefused;
       take(TakeBlock(head, *ring));
     }
   }

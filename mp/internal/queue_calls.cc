@@ -48,9 +48,7 @@ void Received::Read(const void* place, size_t size) {
 
 void Received::Take(const MessageRings::Block& block) {
   block_ = block;
-  const char* begin = static_cast<const char*>(block.address);
-  if (MessageHead::HasCargo(block.kind)) begin += BytesBefore(handles().size());
-  bytes_ = {begin, block.size};
+  bytes_ = {MessageRings::BytesOf(block), block.size};
 }
 
 absl::Span<const Word> Received::handles() const {
