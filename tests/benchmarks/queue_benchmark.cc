@@ -365,6 +365,39 @@ BENCHMARK_TEMPLATE(BM_Stream, ByLoan<kMiB>)->Apply(One);
 BENCHMARK_TEMPLATE(BM_Stream, WordsByCerealAndPipe)->Apply(One);
 BENCHMARK_TEMPLATE(BM_Stream, WordsByQueue)->Apply(One);
 
+// One process, which gets what it has just put: processor time that no other one is part of.
+template <typename Way>
+void BM_SendAndReceive(benchmark::State& state) {
+  if (!CanHave<Way>(state)) return;
+  Way way;
+  const auto value = NewValue<Way>();
+  uint64_t sent = 0;
+  uint64_t received = 0;
+  for (auto _ : state) {
+    SetNumber(*value, ++sent);
+    way.Send(*value);
+    way.Receive([&](const typename Way::Value& got) { received = NumberOf(got); });
+  }
+  MustBe(sent == received, "another message");
+}
+BENCHMARK_TEMPLATE(BM_SendAndReceive, SpinRing<8>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, Pipe<8>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, PosixQueue<8>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, BoostQueue<8>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, Unbounded<8>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, Bounded<8>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, BoostQueue<kKiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, Unbounded<kKiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, BoostQueue<64 * kKiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, Unbounded<64 * kKiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, ByString<64 * kKiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, ByLoan<64 * kKiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, SpinRing<kMiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, BoostQueue<kMiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, Unbounded<kMiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, ByString<kMiB>);
+BENCHMARK_TEMPLATE(BM_SendAndReceive, ByLoan<kMiB>);
+
 // Loans ----------------------------------------------------------------------------------------
 
 // The same one, time and again: no memory is taken or given back.

@@ -1,6 +1,6 @@
 """What queue_benchmark measures, in Python: multiprocessing.Queue, SimpleQueue and Pipe.
 
-    python3 tests/benchmarks/queue_python.py              # all, about half a minute
+    python3 tests/benchmarks/queue_python.py              # all, about a minute
     python3 tests/benchmarks/queue_python.py stream       # rows whose name has that in it
 
 Rows are medians of three. Senders are bound to the first processor and receivers to the second, if
