@@ -223,7 +223,8 @@ void MessageRings::Link(QueueRing& ring, QueueRing& next, QueueEnd end) {
   // Test:   QueueCrashTest.AGrowingQueueLosesNothing
   ring.next.store(address, std::memory_order_release);
   state_.put_ring.store(address, std::memory_order_relaxed);
-  state_.taken.store(end.word(), std::memory_order_relaxed);
+  const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).messages;
+  state_.taken.store(QueueEnd{taken, end.position}.word(), std::memory_order_relaxed);
 }
 
 // One that is about to be put.

@@ -205,10 +205,11 @@ class MessageRings {
 inline MessageRings::Result MessageRings::Room(uint32_t units, QueueEnd& tail, QueueRing*& ring) {
   tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
   ring = reinterpret_cast<QueueRing*>(state_.put_ring.load(std::memory_order_relaxed));
-  const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).position;
+  const QueueEnd taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed));
   // As far as it is known; of the ring before, nothing is in this one.
-  const uint32_t used = tail.position - taken;
-  const bool simple = state_.shut.load(std::memory_order_relaxed) == 0 && state_.limit == 0 &&
+  const uint32_t used = tail.position - taken.position;
+  const bool simple = state_.shut.load(std::memory_order_relaxed) == 0 &&
+                      (state_.limit == 0 || tail.messages - taken.messages < state_.limit) &&
                       ring->UnitsBehind(tail.position) >= units && ring->capacity() >= used &&
                       ring->capacity() - used >= units;
   return simple ? Result::kDone : RoomSlow(units, tail, ring);

@@ -6,7 +6,8 @@
 //   limit        maker              all         messages that it holds at most; 0: memory's
 //   put          pthread            who puts    the lock of who puts
 //   put_ring     who puts           who puts    the last ring
-//   taken        who puts           who puts    what `head` was when somebody last looked
+//   taken        who puts           who puts    what `head` was when somebody last looked; or, of
+//                                               its position, where put_ring begins
 //   put_bell     who has `put`      who puts    1: somebody is to be called before the next put
 //   tail         who puts           all         QueueEnd: all that was ever put; commits a put
 //   capacity     maker              who puts    bytes that it holds at most, see Q4; 0: memory's
@@ -30,9 +31,10 @@
 //       somebody puts, or who put has died, put_ring may be the last but one: then no message has
 //       been put into the last, and it begins at `tail`, or behind it.
 //   Q3  Blocks of the queue that are neither its rings, nor of its messages, nor its name, are in
-//       the hands of who holds one of the locks; or of one who died with it, and then `stray` is set
-//       by the next holder.
-//   Q4  Where there is a capacity, what is in the rings and in blocks is no more than that, or it is
+//       the hands of who holds one of the locks; or of one who died with it, and then `stray` is
+//       set by the next holder.
+//   Q4  Where there is a capacity, what is in the rings and in blocks is no more than that, or it
+//   is
 //       one message; but a ring is filled to its end. Who dies with a block leaves too much in
 //       blocks_put or blocks_taken, until somebody puts a block where nothing is.
 //   Repair after a death: who gets a lock whose holder has died moves put_ring on, or cuts off the
