@@ -51,12 +51,7 @@ class QueueValues {
 
   static absl::StatusOr<T> Get(QueueState& state, const timespec* deadline) {
     if constexpr (kIsBytes) {
-      absl::StatusOr<T> value;
-      auto take = [&value](const T& bytes) { value.emplace(bytes); };
-      const MessageQueue::Result result = GetBytes(state, take, deadline);
-      if (result != MessageQueue::Result::kDone) return QueueCalls::GetFailed(result, state);
-      if (!BytesAreValue(*value)) return NoValue();
-      return value;
+      return GetByBytes(state, deadline);
     } else {
       Received received;
       if (const absl::Status status = QueueCalls::Get(state, received, deadline); !status.ok()) {
@@ -261,6 +256,19 @@ class QueueValues {
                                            const timespec* deadline) {
     size_t count;
     return MessageQueue(state, nullptr).GetMany(most, count, Reader(take), Taker(take), deadline);
+  }
+
+  // One variable, and one way out: so the value is made where the caller has it.
+  static absl::StatusOr<T> GetByBytes(QueueState& state, const timespec* deadline) {
+    absl::StatusOr<T> value;
+    auto take = [&value](const T& bytes) { value.emplace(bytes); };
+    const MessageQueue::Result result = GetBytes(state, take, deadline);
+    if (result != MessageQueue::Result::kDone) {
+      value = QueueCalls::GetFailed(result, state);
+    } else if (!BytesAreValue(*value)) {
+      value = NoValue();
+    }
+    return value;
   }
 
   static absl::Status NoValue() {
