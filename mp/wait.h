@@ -1,5 +1,5 @@
-// Wait: until one of many is ready: a Connection has a message, or its end; a process has ended; a
-// descriptor is readable. Python's multiprocessing.connection.wait.
+// Wait: until one of many is ready: a Connection has a message, or its end; a Queue has a value, or is
+// shut down; a process has ended; a descriptor is readable. Python's multiprocessing.connection.wait.
 //
 //   absl::StatusOr<std::vector<size_t>> ready = mp::Wait({connection, child, fd});
 //   if (ready.ok() && ready->front() == 0) message = connection.Recv<Message>(absl::ZeroDuration());
@@ -31,9 +31,14 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "mp/connection.h"
+#include "mp/internal/queue_wait_source.h"
 #include "mp/internal/wait_source.h"
+#include "shared/internal/handle_access.h"
 
 namespace mp {
+
+template <class T>
+class Queue;
 
 // Process and ProcessInfo: what has ended when a descriptor is readable.
 template <class P>
@@ -48,6 +53,9 @@ class Waitable {
   Waitable(const Connection& connection) : source_(connection.end_) {}  // NOLINT
   template <HasSentinel P>
   Waitable(const P& process) : fd_(process.sentinel()) {}  // NOLINT
+  template <class T>
+  Waitable(const Queue<T>& queue)  // NOLINT
+      : source_(internal::MakeQueueWaitSource(internal::HandleAccess::StateOf(queue))) {}
   explicit Waitable(std::shared_ptr<internal::WaitSource> source) : source_(std::move(source)) {}
 
  private:

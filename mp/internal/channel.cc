@@ -34,12 +34,13 @@ class TokenBell final : public Bell {
  public:
   explicit TokenBell(int fd) : fd_(fd) {}
 
-  void Ring(QueueEvent) const override {
+  bool Ring(QueueState&, QueueEvent) const override {
     // Where there is no room for it there are tokens enough, and where nobody has the other side,
     // nobody to wake.
     while (send(fd_, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-      if (errno != EINTR && errno != ENOBUFS && errno != ENOMEM) return;
+      if (errno != EINTR && errno != ENOBUFS && errno != ENOMEM) break;
     }
+    return true;
   }
 
  private:

@@ -1,6 +1,6 @@
 // MessageQueue: a queue of bytes between processes: MessageRings, and waiting by futex.
 //
-//   MessageQueue queue(state, nullptr);
+//   MessageQueue queue(state);
 //   queue.Put(size, [&](void* place) { memcpy(place, bytes, size); }, deadline);
 //   queue.Get([&](const void* bytes, size_t size) { ... }, [&](const Block& block) { ... },
 //             deadline);
@@ -19,6 +19,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "mp/internal/message_rings.h"
+#include "mp/internal/queue_bell.h"
 #include "mp/internal/queue_state.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
@@ -33,7 +34,7 @@ class MessageQueue {
 
   static constexpr size_t kMostInRing = MessageRings::kMostInRing;
 
-  MessageQueue(QueueState& state, const Bell* bell) : rings_(state, bell) {}
+  explicit MessageQueue(QueueState& state) : rings_(state, &kQueueBell) {}
 
   [[nodiscard]] static bool Init(QueueState& state, uint64_t limit) {
     return MessageRings::Init(state, limit);

@@ -77,9 +77,10 @@ bool MessageRings::Init(QueueState& state, uint64_t limit, uint64_t capacity) {
   for (Word* word : {&state.put_ring, &state.get_ring}) {
     word->store(reinterpret_cast<uint64_t>(ring), std::memory_order_relaxed);
   }
-  for (Word* word : {&state.taken, &state.tail, &state.added, &state.head, &state.emptied,
-                     &state.put_bell, &state.get_bell, &state.get_sleeps, &state.put_sleeps,
-                     &state.stray, &state.shut, &state.blocks_put, &state.blocks_taken}) {
+  for (Word* word :
+       {&state.taken, &state.tail, &state.added, &state.head, &state.emptied, &state.put_bell,
+        &state.get_bell, &state.get_sleeps, &state.put_sleeps, &state.stray, &state.shut,
+        &state.blocks_put, &state.blocks_taken, &state.bells}) {
     word->store(0, std::memory_order_relaxed);
   }
   return true;
@@ -239,7 +240,8 @@ Result MessageRings::TryPutBlock(const Block& block, const timespec* deadline) {
   QueueEnd tail;
   QueueRing* ring;
   const bool has_room = state_.capacity == 0 || HasRoom(block.size);
-  const Result result = has_room ? Room(message.units(), tail, ring) : Result::kBusy;
+  Result result = has_room ? Room(message.units(), tail, ring) : Result::kBusy;
+  if (result == Result::kDone && !Call()) result = Result::kNoDescriptor;
   if (result == Result::kDone) {
     CountBlock(block.size);
     uint64_t* const place = ring->At(tail.position);
@@ -313,6 +315,7 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
     }
     tail = {.messages = tail.messages + 1, .position = tail.position + units};
   }
+  if (result == Result::kDone && !Call()) result = Result::kNoDescriptor;
   if (result == Result::kDone) {
     for (size_t i = 0; i < count; ++i) {
       const Outgoing out = message(i);
@@ -432,18 +435,19 @@ bool MessageRings::MayGo(QueueEvent event) const {
          state_.shut.load(std::memory_order_relaxed) != 0;
 }
 
-void MessageRings::RingForMessage() {
-  bell_->Ring(QueueEvent::kPut);
+bool MessageRings::RingForMessage() {
+  if (!bell_->Ring(state_, QueueEvent::kPut)) return false;
   // Before: it rings again.
   // After:  who waits has heard it, and arms it again if there is nothing.
   state_.put_bell.store(0, std::memory_order_relaxed);
+  return true;
 }
 
 // `head`: as it is to be.
 void MessageRings::RingForRoom(QueueEnd head) {
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
   if (BytesBetween(head, tail) >= state_.get_bell.load(std::memory_order_relaxed)) return;
-  bell_->Ring(QueueEvent::kGet);
+  if (!bell_->Ring(state_, QueueEvent::kGet)) return;
   // Before, after: as in RingForMessage().
   state_.get_bell.store(0, std::memory_order_relaxed);
 }
@@ -492,10 +496,12 @@ void MessageRings::Shut(bool drop) {
   // Test:   QueueCrashTest.AShutdownIsSeenByAll
   state_.shut.fetch_or(QueueState::kShut | (drop ? QueueState::kDropped : 0),
                        std::memory_order_release);
-  if (state_.put_bell.load(std::memory_order_relaxed) != 0) RingForMessage();
+  static_cast<void>(Call());
   Unlock(state_.put);
   static_cast<void>(LockToGet(nullptr));
-  if (state_.get_bell.load(std::memory_order_relaxed) != 0) bell_->Ring(QueueEvent::kGet);
+  if (state_.get_bell.load(std::memory_order_relaxed) != 0) {
+    static_cast<void>(bell_->Ring(state_, QueueEvent::kGet));
+  }
   Unlock(state_.get);
   if (drop) {
     static_cast<void>(LockToGet(nullptr));
@@ -522,7 +528,8 @@ void MessageRings::FreeStray() {
 // By who has both locks.
 void MessageRings::FreeAllStray() {
   std::set<const void*> known = {
-      &state_, reinterpret_cast<void*>(state_.name.load(std::memory_order_relaxed))};
+      &state_, reinterpret_cast<void*>(state_.name.load(std::memory_order_relaxed)),
+      reinterpret_cast<void*>(state_.bells.load(std::memory_order_relaxed))};
   QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
   for (QueueRing* ring = RingAt(state_.get_ring); ring != nullptr; ring = ring->Next()) {
@@ -569,6 +576,7 @@ void MessageRings::FreeAll() {
   TakeAll();
   Unlock(state_.get);
   if (state_.stray.load(std::memory_order_relaxed) != 0) FreeAllStray();
+  Domain::Current()->Free(reinterpret_cast<void*>(state_.bells.load(std::memory_order_relaxed)));
   for (QueueRing* ring = RingAt(state_.get_ring); ring != nullptr;) {
     QueueRing* const next = ring->Next();
     Domain::Current()->Free(ring);

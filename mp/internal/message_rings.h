@@ -40,7 +40,8 @@ enum class QueueEvent { kPut, kGet };
 // death leaves it asleep beside it. It is called in vain if the caller then dies.
 class Bell {
  public:
-  virtual void Ring(QueueEvent event) const = 0;
+  // False: nobody was called, for want of descriptors; then nothing is put.
+  [[nodiscard]] virtual bool Ring(QueueState& state, QueueEvent event) const = 0;
 
  protected:
   Bell() = default;
@@ -56,7 +57,8 @@ class MessageRings {
     kBusy,  // it is full, or empty; or its lock was not free until the deadline
     kShut,  // nobody may put any more; or there is nothing left to get
     kNoMemory,
-    kRefused,  // by who gets: the message stays
+    kNoDescriptor,  // to call who waits by one
+    kRefused,       // by who gets: the message stays
   };
 
   // Of a message that lies in a ring, in bytes. Longer ones are copied by many at once, outside of
@@ -122,6 +124,15 @@ class MessageRings {
   // there is, and it is half empty.
   Armed ArmForRoom(size_t size, absl::FunctionRef<void()> drain, const timespec* deadline);
 
+  // `change()` by who has the lock to put. False: it was not free.
+  template <typename Change>
+  bool WithPutLock(const timespec* deadline, const Change& change) {
+    if (!LockToPut(deadline)) return false;
+    const Unlocker unlocker(state_.put);
+    change();
+    return true;
+  }
+
   // Nobody puts any more; `drop`: nor gets what is left, which is freed.
   void Shut(bool drop);
   // What has come apart by a death is freed: by who has no lock, often.
@@ -181,6 +192,8 @@ class MessageRings {
     CommitTail({.messages = tail.messages + 1, .position = tail.position + units});
   }
   void CommitTail(QueueEnd tail);
+  // Before it: who waits by descriptor is called. False: kNoDescriptor.
+  bool Call() { return state_.put_bell.load(std::memory_order_relaxed) == 0 || RingForMessage(); }
   // By who has the lock to get: the message at `head`, or why there is none.
   Result Next(QueueEnd& head, QueueRing*& ring);
   Result NextSlow(QueueEnd head);
@@ -189,7 +202,7 @@ class MessageRings {
   Block TakeBlock(QueueEnd head, QueueRing& ring);
   void TakeAll();
 
-  void RingForMessage();
+  bool RingForMessage();
   void RingForRoom(QueueEnd head);
   void FreeStray();
   void FreeAllStray();
@@ -216,8 +229,6 @@ inline MessageRings::Result MessageRings::Room(uint32_t units, QueueEnd& tail, Q
 }
 
 inline void MessageRings::CommitTail(QueueEnd tail) {
-  if (state_.put_bell.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    RingForMessage();
   // Before: there is no such message; its bytes are scratch (Q1).
   // After:  it is there, though nobody was woken: who comes to get it sees it, who sleeps is woken
   //         by the burial, for the word has changed, or has heard the bell.
@@ -235,6 +246,8 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
   QueueEnd tail;
   QueueRing* ring;
   const Result result = Room(units, tail, ring);
+  if (result == Result::kDone && !Call()) [[unlikely]]
+    return Result::kNoDescriptor;
   if (result == Result::kDone) {
     uint64_t* const place = ring->At(tail.position);
     *place = message.unit();

@@ -108,6 +108,10 @@ absl::Status QueueCalls::PutFailed(Result result, const QueueState& state) {
       return absl::DeadlineExceededError("the queue is full");
     case Result::kShut:
       return absl::FailedPreconditionError(absl::StrCat(state.Describe(), " is shut down"));
+    case Result::kNoDescriptor:
+      return absl::ResourceExhaustedError(
+          absl::StrCat(state.Describe(),
+                       ": no descriptor to call those who wait for it by one: see RLIMIT_NOFILE"));
     default:
       return absl::ResourceExhaustedError(
           absl::StrCat(state.Describe(), ": no memory for another message: see MP_COMMIT_LIMIT"));
@@ -122,7 +126,7 @@ absl::Status QueueCalls::GetFailed(Result result, const QueueState& state) {
 
 absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const timespec* deadline,
                              MessageHead::Kind with_cargo) {
-  MessageQueue queue(state, nullptr);
+  MessageQueue queue(state);
   if (!Sent::NeedsBlock(encoder)) {
     return AfterPut(queue.Put(
                         encoder.size(), [&](void* place) { encoder.CopyTo(place); }, deadline),
@@ -138,7 +142,7 @@ absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const ti
 
 absl::Status QueueCalls::PutBlock(QueueState& state, const MessageRings::Block& block,
                                   const timespec* deadline) {
-  return AfterPut(MessageQueue(state, nullptr).PutBlock(block, deadline), state);
+  return AfterPut(MessageQueue(state).PutBlock(block, deadline), state);
 }
 
 absl::Status QueueCalls::PutMany(QueueState& state, size_t count,
@@ -149,14 +153,13 @@ absl::Status QueueCalls::PutMany(QueueState& state, size_t count,
     return absl::InvalidArgumentError(absl::StrCat(
         state.Describe(), ": ", count, " values at once, where there is room for ", state.limit));
   }
-  return AfterPut(MessageQueue(state, nullptr).PutMany(count, message, deadline), state);
+  return AfterPut(MessageQueue(state).PutMany(count, message, deadline), state);
 }
 
 absl::Status QueueCalls::Get(QueueState& state, Received& received, const timespec* deadline) {
-  const Result result =
-      MessageQueue(state, nullptr)
-          .Get([&](const void* place, size_t size) { received.Read(place, size); },
-               [&](const MessageRings::Block& block) { received.Take(block); }, deadline);
+  const Result result = MessageQueue(state).Get(
+      [&](const void* place, size_t size) { received.Read(place, size); },
+      [&](const MessageRings::Block& block) { received.Take(block); }, deadline);
   return AfterGet(result, state);
 }
 
@@ -165,11 +168,9 @@ absl::Status QueueCalls::GetMany(QueueState& state, size_t most,
                                  const timespec* deadline) {
   size_t count;
   auto next = [&]() -> Received& { return *received.emplace_back(std::make_unique<Received>()); };
-  const Result result =
-      MessageQueue(state, nullptr)
-          .GetMany(
-              most, count, [&](const void* place, size_t size) { next().Read(place, size); },
-              [&](const MessageRings::Block& block) { next().Take(block); }, deadline);
+  const Result result = MessageQueue(state).GetMany(
+      most, count, [&](const void* place, size_t size) { next().Read(place, size); },
+      [&](const MessageRings::Block& block) { next().Take(block); }, deadline);
   return AfterGet(result, state);
 }
 
@@ -210,7 +211,7 @@ absl::Status QueueCalls::CheckOpen(const QueueState& state) {
 }
 
 void QueueCalls::Shutdown(QueueState& state, bool immediate) {
-  MessageQueue(state, nullptr).Shut(immediate);
+  MessageQueue(state).Shut(immediate);
 }
 
 }  // namespace mp::internal

@@ -24,13 +24,15 @@
 //   put_sleeps   all                who gets    1: somebody may sleep on the low half of `head`
 //   stray        who has a lock     all         1: there may be blocks to free, see Q3
 //   shut         who shuts it       all         kShut, kDropped; ends all sleep
+//   bells        who has `put`      who puts    a block with whom to call (queue_bell.h); 0: none
+//   yet
 //
 //   Q1  head <= tail, in messages and in units; [head, tail) holds whole messages, all else in a
 //       ring is scratch.
 //   Q2  The rings from get_ring on are linked by `next`, the last one is put_ring; but while
 //       somebody puts, or who put has died, put_ring may be the last but one: then no message has
 //       been put into the last, and it begins at `tail`, or behind it.
-//   Q3  Blocks of the queue that are neither its rings, nor of its messages, nor its name, are in
+//   Q3  Blocks of the queue that are none of its rings, its messages, its name or its bells, are in
 //       the hands of who holds one of the locks; or of one who died with it, and then `stray` is
 //       set by the next holder.
 //   Q4  Where there is a capacity, what is in the rings and in blocks is no more than that, or it
@@ -92,6 +94,7 @@ struct QueueState : ObjectHeader {
   Word put_sleeps;
   Word stray;
   Word shut;
+  Word bells;
 
   void FreeBlocks();
 

@@ -32,9 +32,8 @@ class QueueValues {
   static absl::Status Put(QueueState& state, const T& value, const timespec* deadline) {
     if constexpr (kIsSmall) {
       return QueueCalls::AfterPut(
-          MessageQueue(state, nullptr)
-              .Put(
-                  sizeof(T), [&](void* place) { std::memcpy(place, &value, sizeof(T)); }, deadline),
+          MessageQueue(state).Put(
+              sizeof(T), [&](void* place) { std::memcpy(place, &value, sizeof(T)); }, deadline),
           state);
     } else if constexpr (kIsBytes) {
       absl::StatusOr<LoanBlock> block =
@@ -160,16 +159,14 @@ class QueueValues {
   static absl::StatusOr<LoanBlock> GetLoan(QueueState& state, const timespec* deadline) {
     if constexpr (kFixedSize<T> != 0) {
       LoanBlock loan;
-      const MessageQueue::Result result =
-          MessageQueue(state, nullptr)
-              .Get(
-                  [&](const void* place, size_t) {
-                    auto copy = std::make_shared_for_overwrite<Raw>();
-                    std::memcpy(copy.get(), place, sizeof(T));
-                    void* const at = copy.get();
-                    loan = LoanBlock(std::move(copy), at, sizeof(T));
-                  },
-                  [&](const MessageRings::Block& block) { loan = LoanBlock(block); }, deadline);
+      const MessageQueue::Result result = MessageQueue(state).Get(
+          [&](const void* place, size_t) {
+            auto copy = std::make_shared_for_overwrite<Raw>();
+            std::memcpy(copy.get(), place, sizeof(T));
+            void* const at = copy.get();
+            loan = LoanBlock(std::move(copy), at, sizeof(T));
+          },
+          [&](const MessageRings::Block& block) { loan = LoanBlock(block); }, deadline);
       if (result != MessageQueue::Result::kDone) return QueueCalls::GetFailed(result, state);
       return loan;
     } else {
@@ -238,15 +235,13 @@ class QueueValues {
   static MessageQueue::Result GetBytes(QueueState& state, const Take& take,
                                        const timespec* deadline) {
     if constexpr (kIsSmall) {
-      return MessageQueue(state, nullptr).Get(Reader(take), Taker(take), deadline);
+      return MessageQueue(state).Get(Reader(take), Taker(take), deadline);
     } else {
       // Without the lock.
       LoanBlock taken;
-      const MessageQueue::Result result =
-          MessageQueue(state, nullptr)
-              .Get([](const void*, size_t) {},
-                   [&taken](const MessageRings::Block& block) { taken = LoanBlock(block); },
-                   deadline);
+      const MessageQueue::Result result = MessageQueue(state).Get(
+          [](const void*, size_t) {},
+          [&taken](const MessageRings::Block& block) { taken = LoanBlock(block); }, deadline);
       if (result == MessageQueue::Result::kDone) take(*static_cast<const T*>(taken.place()));
       return result;
     }
@@ -255,7 +250,7 @@ class QueueValues {
   static MessageQueue::Result GetManyBytes(QueueState& state, size_t most, const Take& take,
                                            const timespec* deadline) {
     size_t count;
-    return MessageQueue(state, nullptr).GetMany(most, count, Reader(take), Taker(take), deadline);
+    return MessageQueue(state).GetMany(most, count, Reader(take), Taker(take), deadline);
   }
 
   // One variable, and one way out: so the value is made where the caller has it.

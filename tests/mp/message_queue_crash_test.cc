@@ -254,7 +254,7 @@ TEST_F(QueueCrashTest, AShutdownIsSeenByAll) {
   for (const bool drop : {false, true}) {
     CrashCase crash = Case(absl::StrCat("a shutdown", drop ? " at once" : ""), 0, kShort);
     crash.operation = [this, drop] {
-      MessageQueue(queue_->state(), nullptr).Shut(drop);
+      MessageQueue(queue_->state()).Shut(drop);
       seen_->done = 1;
     };
     crash.sleeper = [this] { (void)queue_->Get(); };
@@ -275,7 +275,7 @@ TEST_F(QueueCrashTest, WhoTidiesMayDieToo) {
     SetUpPoint(2, kLong, 0);
     const Inherited<Gate> locked;
     const pid_t pid = ForkMortal([&] {
-      (void)MessageQueue(queue_->state(), nullptr)
+      (void)MessageQueue(queue_->state())
           .Put(
               kShort,
               [&](void*) {
