@@ -10,9 +10,9 @@
 #include <set>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "mp/internal/cargo.h"
 #include "shared/allocator.h"
@@ -453,7 +453,7 @@ MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<void()> drain,
   if (arm) {
     // Before: whoever was called before is to find out that it was in vain.
     // After:  who is called next has not been called before, or for once too often.
-    // Test:   PipeCrashTest.WhoWaitsByDescriptorIsCalled
+    // Test:   PipeCrashTest.WhoeverTookTheLastTheNextIsTold
     state_.put_bell.store(1, std::memory_order_relaxed);
     CompilerFence();
     drain();

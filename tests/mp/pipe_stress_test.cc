@@ -95,9 +95,8 @@ class PipeStressTest : public ::testing::Test {
     const auto self = static_cast<uint64_t>(worker.index());
     while (!worker.Stopping()) {
       const uint64_t number = record_->senders[self].begun.fetch_add(1) + 1;
-      const absl::Status status = number % 2 == 0
-                                      ? sending.SendBytes(MessageOf(self, number))
-                                      : sending.Send(MessageOf(self, number));
+      const absl::Status status = number % 2 == 0 ? sending.SendBytes(MessageOf(self, number))
+                                                  : sending.Send(MessageOf(self, number));
       if (!status.ok()) record_->bad.fetch_add(1);
       worker.Progress();
     }

@@ -39,10 +39,10 @@ namespace mp {
 namespace {
 
 using absl::StatusCode;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using testing::Alarms;
 using testing::Child;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using testing::IsOk;
 using testing::Settle;
 using testing::StatusIs;
