@@ -43,13 +43,12 @@ absl::Status Connection::SendBytes(std::string_view bytes, size_t offset,
   return end_->Put(internal::kPlainBytes, part.size(), write, timeout);
 }
 
-absl::StatusOr<std::string> Connection::RecvBytes(size_t max_length,
-                                                  absl::Duration timeout) const {
+absl::StatusOr<std::string> Connection::RecvBytes(size_t max_length, absl::Duration timeout) const {
   auto accept = [&](size_t size) {
     if (size <= max_length) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat(end_->what(), ": the next message has ", size, " bytes, not at most ",
-                     max_length, "; it is still there"));
+    return absl::InvalidArgumentError(absl::StrCat(end_->what(), ": the next message has ", size,
+                                                   " bytes, not at most ", max_length,
+                                                   "; it is still there"));
   };
   std::string received;
   auto read = [&](const void* bytes, size_t size) {
@@ -72,9 +71,9 @@ absl::StatusOr<size_t> Connection::RecvBytesInto(absl::Span<char> to, size_t off
   const absl::Span<char> room = to.subspan(offset);
   auto accept = [&](size_t size) {
     if (size <= room.size()) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat(end_->what(), ": the next message needs ", size, " bytes, and there are ",
-                     room.size(), "; it is still there"));
+    return absl::InvalidArgumentError(absl::StrCat(end_->what(), ": the next message needs ", size,
+                                                   " bytes, and there are ", room.size(),
+                                                   "; it is still there"));
   };
   size_t received = 0;
   auto copy = [&](const void* bytes, size_t size) {

@@ -15,12 +15,13 @@
 //
 // Ordering: what was done before a Send() is visible to who receives it. Messages come in the order
 //           in which they were sent.
-// Death:    a message is sent whole or not at all, and once it is received it is the receiver's, and
+// Death:    a message is sent whole or not at all, and once it is received it is the receiver's,
+// and
 //           goes with it. Nobody who waits is left asleep. When all processes that have the other
-//           end have died or closed it, what is left can be received, and then it is the end: Recv()
-//           is kOutOfRange, and Send() kUnavailable. (The first Send() after the last reader was
-//           killed may still succeed, if that one has received something since the Send() before.
-//           What nobody receives is lost, as in any pipe.)
+//           end have died or closed it, what is left can be received, and then it is the end:
+//           Recv() is kOutOfRange, and Send() kUnavailable. (The first Send() after the last reader
+//           was killed may still succeed, if that one has received something since the Send()
+//           before. What nobody receives is lost, as in any pipe.)
 // Fork:     a child has all ends that its parent has, and each process has to close those that are
 //           not for it, or nobody learns of the end. Processes may share one end: each message goes
 //           to one of them.
@@ -28,9 +29,9 @@
 // Signals:  not in a signal handler. A wait goes on after one, and no SIGPIPE comes.
 // Errors:   kDeadlineExceeded: not in time. kOutOfRange: the end. kUnavailable: nobody is left to
 //           read what is sent. kFailedPrecondition: closed in this process, or not for that
-//           direction. kInvalidArgument: the value cannot be sent; the message is of another type or
-//           too long, and stays. kResourceExhausted: no memory, no descriptors. kDataLoss: the bytes
-//           are no T; they are gone.
+//           direction. kInvalidArgument: the value cannot be sent; the message is of another type
+//           or too long, and stays. kResourceExhausted: no memory, no descriptors. kDataLoss: the
+//           bytes are no T; they are gone.
 // Cost:     for each direction a descriptor, one more for fileno(), and 3 KiB of the domain when it
 //           is empty. No system call while both sides are busy. Figures in docs/benchmarks.md.
 
@@ -74,13 +75,11 @@ class Connection {
 
   // Of `bytes` those from `offset` on, `size` of them or all. kInvalidArgument: there are not as
   // many.
-  absl::Status SendBytes(std::string_view bytes, size_t offset = 0,
-                         std::optional<size_t> size = {},
+  absl::Status SendBytes(std::string_view bytes, size_t offset = 0, std::optional<size_t> size = {},
                          absl::Duration timeout = absl::InfiniteDuration()) const;
   // kInvalidArgument: it has more than `max_length` bytes, and stays.
-  absl::StatusOr<std::string> RecvBytes(
-      size_t max_length = std::string::npos,
-      absl::Duration timeout = absl::InfiniteDuration()) const;
+  absl::StatusOr<std::string> RecvBytes(size_t max_length = std::string::npos,
+                                        absl::Duration timeout = absl::InfiniteDuration()) const;
   absl::StatusOr<std::string> RecvBytes(absl::Duration timeout) const {
     return RecvBytes(std::string::npos, timeout);
   }

@@ -7,9 +7,11 @@
 #include "mp/cpu_count.h"      // IWYU pragma: export
 #include "mp/loan.h"           // IWYU pragma: export
 #include "mp/or_die.h"         // IWYU pragma: export
+#include "mp/pipe.h"           // IWYU pragma: export
 #include "mp/process.h"        // IWYU pragma: export
 #include "mp/process_info.h"   // IWYU pragma: export
 #include "mp/queue.h"          // IWYU pragma: export
+#include "mp/wait.h"           // IWYU pragma: export
 #include "shared/allocator.h"  // IWYU pragma: export
 #include "shared/domain.h"     // IWYU pragma: export
 #include "shared/inspect.h"    // IWYU pragma: export

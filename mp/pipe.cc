@@ -33,8 +33,8 @@ absl::StatusOr<ChannelState*> MakeState(const PipeOptions& options) {
   bool has_memory = true;
   absl::StatusOr<ChannelState*> state = internal::MakeObject<ChannelState>(
       internal::ObjectType::kPipe, options.name, [&](ChannelState& made) {
-        has_memory = internal::MessageRings::Init(made, /*limit=*/0,
-                                                  std::max<size_t>(options.capacity, 1));
+        has_memory =
+            internal::MessageRings::Init(made, /*limit=*/0, std::max<size_t>(options.capacity, 1));
         made.read_turn.Init(/*recursive=*/false);
         made.write_turn.Init(/*recursive=*/false);
         made.closes.store(0, std::memory_order_relaxed);

@@ -2,7 +2,8 @@
 // shut down; a process has ended; a descriptor is readable. Python's multiprocessing.connection.wait.
 //
 //   absl::StatusOr<std::vector<size_t>> ready = mp::Wait({connection, child, fd});
-//   if (ready.ok() && ready->front() == 0) message = connection.Recv<Message>(absl::ZeroDuration());
+//   if (ready.ok() && ready->front() == 0) message =
+//   connection.Recv<Message>(absl::ZeroDuration());
 //
 //   std::vector<mp::Connection> connections = ...;
 //   for (size_t i : mp::OrDie(mp::Wait(connections))) ...
@@ -73,8 +74,8 @@ absl::StatusOr<std::vector<size_t>> Wait(absl::Span<const Waitable> objects,
 template <std::ranges::input_range R>
 requires(std::constructible_from<Waitable, std::ranges::range_reference_t<R>> &&
          !std::convertible_to<R, absl::Span<const Waitable>>)
-absl::StatusOr<std::vector<size_t>> Wait(R&& objects,
-                                         absl::Duration timeout = absl::InfiniteDuration()) {
+    absl::StatusOr<std::vector<size_t>> Wait(R&& objects,
+                                             absl::Duration timeout = absl::InfiniteDuration()) {
   std::vector<Waitable> all;
   for (auto&& object : objects) all.emplace_back(object);
   return Wait(absl::Span<const Waitable>(all), timeout);

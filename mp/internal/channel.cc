@@ -234,9 +234,7 @@ Result ChannelReader::Get(const Receiver& receiver, const EndLife& life,
 Result ChannelReader::Look(const EndLife& life, const timespec* deadline) const {
   const TokenBell bell(fd());
   MessageRings rings(state(), &bell);
-  auto attempt = [&] {
-    return rings.MayGo(QueueEvent::kPut) ? Attempt::kDone : Attempt::kBusy;
-  };
+  auto attempt = [&] { return rings.MayGo(QueueEvent::kPut) ? Attempt::kDone : Attempt::kBusy; };
   const Result result =
       attempt() == Attempt::kBusy ? Await(rings, attempt, life, deadline) : Result::kDone;
   ArmForOthers(rings);
@@ -274,8 +272,8 @@ absl::StatusOr<int> ChannelReader::Door() {
 
 // To write -------------------------------------------------------------------------------------
 
-// Whoever reads lives. So it looks only where nothing was taken since the last look, or somebody has
-// closed; what a reader that has since died has taken hides its death once.
+// Whoever reads lives. So it looks only where nothing was taken since the last look, or somebody
+// has closed; what a reader that has since died has taken hides its death once.
 bool ChannelWriter::NobodyReads() const {
   const uint32_t taken = state().gets().load(std::memory_order_relaxed);
   const uint64_t closes = state().closes.load(std::memory_order_seq_cst);
@@ -297,7 +295,10 @@ Result ChannelWriter::Do(MessageRings& rings, size_t size, absl::FunctionRef<Att
   Result result = ResultOf(attempted);
   if (attempted == Attempt::kBusy) {
     auto may_go = [&] { return rings.HasRoom(size); };
-    auto arm = [&] { return rings.ArmForRoom(size, [this] { TakeTokens(); }, deadline); };
+    auto arm = [&] {
+      return rings.ArmForRoom(
+          size, [this] { TakeTokens(); }, deadline);
+    };
     const Waiting waiting = {.attempt = attempt,
                              .may_go = may_go,
                              .arm = arm,

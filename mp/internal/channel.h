@@ -4,10 +4,10 @@
 //   ChannelReader reader(state, descriptor);
 //   reader.Get(accept, received, life, deadline);
 //
-// Who waits spins a little, then takes its turn, a lock of the channel. Who has it arms the bell and
-// sleeps in poll(2), until a token comes or nobody has the other side any more; who has not sleeps
-// on the lock, and looks now and then. When the one that sleeps dies, the next one gets its turn, and
-// begins anew.
+// Who waits spins a little, then takes its turn, a lock of the channel. Who has it arms the bell
+// and sleeps in poll(2), until a token comes or nobody has the other side any more; who has not
+// sleeps on the lock, and looks now and then. When the one that sleeps dies, the next one gets its
+// turn, and begins anew.
 //
 // Threads: from any number, and from any process that has the descriptor.
 // Cost:    in a stream no system call; a message to one that sleeps takes three or four.
@@ -34,8 +34,8 @@
 
 namespace mp::internal {
 
-// A side of it. `deadline`s are on CLOCK_MONOTONIC; nullptr: never; in the past: what can be done at
-// once. `life`: the caller has entered it, and is to leave when it is closed.
+// A side of it. `deadline`s are on CLOCK_MONOTONIC; nullptr: never; in the past: what can be done
+// at once. `life`: the caller has entered it, and is to leave when it is closed.
 class ChannelSide {
  public:
   enum class Result {
@@ -99,8 +99,8 @@ class ChannelReader : public ChannelSide {
   // kDone: there is a message.
   Result Look(const EndLife& life, const timespec* deadline) const;
 
-  // Readable where there is a message, or nobody has the other side any more; and sometimes in vain.
-  // For a fork's child, too.
+  // Readable where there is a message, or nobody has the other side any more; and sometimes in
+  // vain. For a fork's child, too.
   absl::StatusOr<int> Door();
 
   // This process is about to close its descriptor.

@@ -132,17 +132,16 @@ absl::Status End::Get(const Receiver& receiver, absl::Duration timeout) {
     refusal = receiver.accept(size - kTypeSize);
     return refusal.ok();
   };
-  const Result result =
-      reader_->Get({accept, receiver.read, receiver.take}, life_, deadline.get());
+  const Result result = reader_->Get({accept, receiver.read, receiver.take}, life_, deadline.get());
   if (result == Result::kOver) {
     return absl::OutOfRangeError(
         absl::StrCat(what_, ": nobody is left to send to it, and nothing is left in it"));
   }
   if (result != Result::kRefused) return StatusOf(result);
   if (!refusal.ok()) return refusal;
-  return absl::InvalidArgumentError(absl::StrCat(
-      what_, ": the next message is of type ", MessageType::NameOf(type), ", not ",
-      MessageType::NameOf(receiver.type), "; it is still there"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(what_, ": the next message is of type ", MessageType::NameOf(type), ", not ",
+                   MessageType::NameOf(receiver.type), "; it is still there"));
 }
 
 absl::StatusOr<bool> End::Poll(absl::Duration timeout) {

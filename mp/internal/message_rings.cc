@@ -459,7 +459,7 @@ MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<void()> drain,
   if (arm) {
     // Before: whoever was called before is to find out that it was in vain.
     // After:  who is called next has not been called before, or for once too often.
-    // Test:   PipeCrashTest.WhoWaitsByDescriptorIsCalled
+    // Test:   PipeCrashTest.WhoeverTookTheLastTheNextIsTold
     state_.put_bell.store(1, std::memory_order_relaxed);
     CompilerFence();
     drain();

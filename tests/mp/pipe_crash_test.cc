@@ -31,7 +31,7 @@ using testing::RunCrashSweep;
 using testing::Settle;
 
 constexpr size_t kShort = 40;
-constexpr size_t kFull = 1500;   // of which one is all that there is room for, see kNarrow
+constexpr size_t kFull = 1500;    // of which one is all that there is room for, see kNarrow
 constexpr size_t kLong = 20'000;  // in a block
 constexpr size_t kWide = size_t{1} << 20;
 constexpr size_t kNarrow = 2048;
@@ -105,7 +105,8 @@ class PipeCrashTest : public ::testing::Test {
     int next = first;
     for (;; ++next) {
       const absl::StatusOr<std::string> message = receiving_->RecvBytes(absl::ZeroDuration());
-      if (!message.ok()) return absl::StrCat("the last message is lost: ", message.status().ToString());
+      if (!message.ok())
+        return absl::StrCat("the last message is lost: ", message.status().ToString());
       if (*message == last) break;
       if (*message != Message(size, next))
         return absl::StrCat("instead of message ", next, " another");
@@ -114,6 +115,12 @@ class PipeCrashTest : public ::testing::Test {
     if (next > most) return absl::StrCat("there are ", next, " messages, but at most ", most);
     if (*receiving_->Poll()) return "what is empty says that it is not";
     return std::string(mp::Check().message());
+  }
+
+  // Where the victim's is there, the sleeper is to find it, or has.
+  std::string SendUnlessThere(size_t size) {
+    if (*receiving_->Poll()) return "";
+    return sending_->SendBytes(Message(size, 1)).ok() ? "" : "nothing can be sent any more";
   }
 
   std::optional<Connection> receiving_;
@@ -177,8 +184,7 @@ TEST_F(PipeCrashTest, HandlesAreWithTheMessage) {
     seen_->done = 1;
   };
   crash.check = [this]() -> std::string {
-    const absl::StatusOr<Value<int>> value =
-        receiving_->Recv<Value<int>>(absl::ZeroDuration());
+    const absl::StatusOr<Value<int>> value = receiving_->Recv<Value<int>>(absl::ZeroDuration());
     if (value.ok() && value->Get() != 5) return "another value";
     if (!value.ok() && seen_->done != 0) return value.status().ToString();
     return Check(0, 0, 0, kShort);
@@ -191,10 +197,7 @@ TEST_F(PipeCrashTest, WhoSleepsForAMessageIsWoken) {
     CrashCase crash = Case("a send, and somebody waits for it", 0, size);
     crash.operation = [this, message = Message(size, 0)] { (void)sending_->SendBytes(message); };
     crash.sleeper = [this] { (void)receiving_->RecvBytes(); };
-    crash.check = [this, size]() -> std::string {
-      // The sleeper has the victim's, or this one.
-      return sending_->SendBytes(Message(size, 1)).ok() ? "" : "nothing can be sent any more";
-    };
+    crash.check = [this, size] { return SendUnlessThere(size); };
     Sweep(crash);
   }
 }
@@ -205,6 +208,8 @@ TEST_F(PipeCrashTest, WhoSleepsForRoomIsWoken) {
     crash.operation = [this] { (void)receiving_->RecvBytes(); };
     crash.sleeper = [this, size] { (void)sending_->SendBytes(Message(size, 1)); };
     crash.check = [this]() -> std::string {
+      // Where the victim has taken it, the sleeper has room, and is to know.
+      if (!*receiving_->Poll()) return "";
       return receiving_->RecvBytes().ok() ? "" : "nothing can be received any more";
     };
     Sweep(crash);
@@ -265,14 +270,11 @@ TEST_F(PipeCrashTest, WhoWaitsByDescriptorIsCalled) {
       if (message.ok() || !absl::IsDeadlineExceeded(message.status())) return;
     }
   };
-  auto send_one = [this]() -> std::string {
-    return sending_->SendBytes(Message(kShort, 1)).ok() ? "" : "nothing can be sent any more";
-  };
   for (const size_t size : {kShort, kLong}) {
     CrashCase send = Case("a send, and somebody polls", 0, size);
     send.operation = [this, message = Message(size, 0)] { (void)sending_->SendBytes(message); };
     send.sleeper = wait_for_one;
-    send.check = send_one;
+    send.check = [this, size] { return SendUnlessThere(size); };
     Sweep(send);
   }
   // Of one who takes what it has sent, and another one that it has not got.
@@ -283,8 +285,27 @@ TEST_F(PipeCrashTest, WhoWaitsByDescriptorIsCalled) {
     (void)receiving_->RecvBytes(absl::ZeroDuration());
   };
   take.sleeper = wait_for_one;
-  take.check = send_one;
+  take.check = [this]() -> std::string {
+    return sending_->SendBytes(Message(kShort, 1)).ok() ? "" : "nothing can be sent any more";
+  };
   Sweep(take);
+}
+
+// Of one who polls later.
+TEST_F(PipeCrashTest, WhoeverTookTheLastTheNextIsTold) {
+  CrashCase crash = Case("the last is taken, and somebody has a descriptor", 0, kShort);
+  crash.set_up = [this] {
+    SetUpPoint(0, kShort, kWide);
+    ASSERT_TRUE(receiving_->fileno().ok());
+    ASSERT_TRUE(sending_->SendBytes(Message(kShort, 0)).ok());
+  };
+  crash.operation = [this] { (void)receiving_->RecvBytes(); };
+  crash.check = [this]() -> std::string {
+    if (!sending_->SendBytes(Message(kShort, 1)).ok()) return "nothing can be sent any more";
+    pollfd one = {.fd = receiving_->fileno().value(), .events = POLLIN, .revents = 0};
+    return poll(&one, 1, 0) == 1 ? "" : "there is a message, and nobody is told";
+  };
+  Sweep(crash);
 }
 
 TEST_F(PipeCrashTest, WhoAsksForADescriptorHidesNothing) {

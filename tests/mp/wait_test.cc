@@ -35,9 +35,9 @@ namespace mp {
 namespace {
 
 using absl::StatusCode;
-using ::testing::ElementsAre;
 using testing::Alarms;
 using testing::Child;
+using ::testing::ElementsAre;
 using testing::Gate;
 using testing::Inherited;
 using testing::IsOk;
