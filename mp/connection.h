@@ -16,9 +16,8 @@
 // Ordering: what was done before a Send() is visible to who receives it. Messages come in the order
 //           in which they were sent.
 // Death:    a message is sent whole or not at all, and once it is received it is the receiver's,
-// and
-//           goes with it. Nobody who waits is left asleep. When all processes that have the other
-//           end have died or closed it, what is left can be received, and then it is the end:
+//           and goes with it. Nobody who waits is left asleep. When all processes that have the
+//           other end have died or closed it, what is left can be received, and then it is the end:
 //           Recv() is kOutOfRange, and Send() kUnavailable. (The first Send() after the last reader
 //           was killed may still succeed, if that one has received something since the Send()
 //           before. What nobody receives is lost, as in any pipe.)

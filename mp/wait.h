@@ -2,8 +2,9 @@
 // shut down; a process has ended; a descriptor is readable. Python's multiprocessing.connection.wait.
 //
 //   absl::StatusOr<std::vector<size_t>> ready = mp::Wait({connection, child, fd});
-//   if (ready.ok() && ready->front() == 0) message =
-//   connection.Recv<Message>(absl::ZeroDuration());
+//   if (ready.ok() && ready->front() == 0) {
+//     absl::StatusOr<Message> message = connection.Recv<Message>(absl::ZeroDuration());
+//   }
 //
 //   std::vector<mp::Connection> connections = ...;
 //   for (size_t i : mp::OrDie(mp::Wait(connections))) ...

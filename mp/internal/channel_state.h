@@ -7,16 +7,14 @@
 //   field          written by        read by     meaning
 //   read_turn      pthread           who reads   held by the one reader that sleeps in poll(2)
 //   write_turn     pthread           who writes  the same of who waits for room
-//   closes         who closes        who writes  counts processes that have closed their reading
-//   side by_descriptor  who asks for one  who reads   1: whoever finds it empty arms put_bell, for
-//   others
+//   closes         who closes        who writes  counts processes that have closed their side
+//   by_descriptor  who asks for one  who reads   1: who finds it empty arms put_bell, for others
 //
 //   C1  With by_descriptor: where there is a message, there is a token at the reading side, or the
 //       event of a process that asked after it was sent; or put_bell is armed, and somebody is
 //       about to put it.
 //   C2  Tokens are taken away with put_bell armed and nothing there, under the lock to put; those
-//   at
-//       the writing side with get_bell armed, under the lock to get.
+//       at the writing side with get_bell armed, under the lock to get.
 //   Repair after a death: none. A token is sent before what it tells of: who dies in between has
 //   woken somebody in vain.
 

@@ -57,8 +57,20 @@ class OfSockets {
 
 void BM_PipeRoundTrip(benchmark::State& state) { testing::RunRoundTrips<OfPipe>(state); }
 void BM_SocketRoundTrip(benchmark::State& state) { testing::RunRoundTrips<OfSockets>(state); }
-BENCHMARK(BM_PipeRoundTrip)->ArgName("cores")->Arg(1)->Arg(2)->Arg(0)->UseManualTime();
-BENCHMARK(BM_SocketRoundTrip)->ArgName("cores")->Arg(1)->Arg(2)->Arg(0)->UseManualTime();
+BENCHMARK(BM_PipeRoundTrip)
+    ->ArgName("cores")
+    ->Arg(1)
+    ->Arg(2)
+    ->Arg(0)
+    ->Iterations(10)
+    ->UseManualTime();
+BENCHMARK(BM_SocketRoundTrip)
+    ->ArgName("cores")
+    ->Arg(1)
+    ->Arg(2)
+    ->Arg(0)
+    ->Iterations(10)
+    ->UseManualTime();
 
 // One process sends, another receives; time is that of a message.
 template <typename SendAll, typename ReceiveAll>
@@ -119,8 +131,20 @@ void BM_SocketStream(benchmark::State& state) {
   close(ends[0]);
   close(ends[1]);
 }
-BENCHMARK(BM_PipeStream)->ArgName("bytes")->Arg(64)->Arg(1024)->Arg(1 << 20)->UseManualTime();
-BENCHMARK(BM_SocketStream)->ArgName("bytes")->Arg(64)->Arg(1024)->Arg(1 << 20)->UseManualTime();
+BENCHMARK(BM_PipeStream)
+    ->ArgName("bytes")
+    ->Arg(64)
+    ->Arg(1024)
+    ->Arg(1 << 20)
+    ->Iterations(10)
+    ->UseManualTime();
+BENCHMARK(BM_SocketStream)
+    ->ArgName("bytes")
+    ->Arg(64)
+    ->Arg(1024)
+    ->Arg(1 << 20)
+    ->Iterations(10)
+    ->UseManualTime();
 
 }  // namespace
 }  // namespace mp
