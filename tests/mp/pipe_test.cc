@@ -455,7 +455,9 @@ TEST(PipeTest, MessagesAreNotMerged) {
 
 TEST(PipeTest, ATimeoutIsAsLongAsItSays) {
   constexpr absl::Duration kTimeout = absl::Milliseconds(30);
-  const auto [receiving, sending] = *CreatePipe({.duplex = false, .capacity = 2048});
+  const auto ends = *CreatePipe({.duplex = false, .capacity = 2048});
+  const Connection& receiving = ends.first;
+  const Connection& sending = ends.second;
   auto took = [&](auto&& call) {
     timespec begin;
     clock_gettime(CLOCK_MONOTONIC, &begin);
@@ -499,7 +501,7 @@ TEST(PipeTest, ThreadsMayShareAnEnd) {
   std::vector<std::thread> threads;
   std::vector<uint64_t> sums(kThreads, 0);
   for (int i = 0; i < kThreads; ++i) {
-    threads.emplace_back([&, &end = end, i] {
+    threads.emplace_back([&end = end] {
       for (uint64_t n = 0; n < kEach; ++n) {
         EXPECT_THAT(end.SendBytes(Bytes(n * 7 % 900, 3)), IsOk());
       }
