@@ -257,7 +257,7 @@ absl::StatusOr<int> ChannelReader::Door() {
       return absl::ErrnoToStatus(errno, "epoll_ctl");
     }
   }
-  auto made = std::make_unique<DoorState>(DoorState{*std::move(epoll), *std::move(event)});
+  std::unique_ptr<DoorState> made(new DoorState{*std::move(epoll), *std::move(event)});
   DoorState* door = nullptr;
   if (door_.compare_exchange_strong(door, made.get(), std::memory_order_acq_rel)) {
     door = made.release();

@@ -455,9 +455,9 @@ TEST(PipeTest, MessagesAreNotMerged) {
 
 TEST(PipeTest, ATimeoutIsAsLongAsItSays) {
   constexpr absl::Duration kTimeout = absl::Milliseconds(30);
-  const auto pipe = *CreatePipe({.duplex = false, .capacity = 2048});
-  const Connection& receiving = pipe.first;
-  const Connection& sending = pipe.second;
+  const auto ends = *CreatePipe({.duplex = false, .capacity = 2048});
+  const Connection& receiving = ends.first;
+  const Connection& sending = ends.second;
   auto took = [&](auto&& call) {
     timespec begin;
     clock_gettime(CLOCK_MONOTONIC, &begin);
