@@ -491,18 +491,14 @@ MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<void
 
 void MessageRings::Shut(bool drop) {
   static_cast<void>(LockToPut(nullptr));
+  // Where there is no descriptor to do it with, they learn of it when something wakes them.
+  static_cast<void>(Call());
   // Before: messages may be put.
-  // After:  none are. Who sleeps is woken by the caller, or its burial; or hears the bell.
-  // Test:   QueueCrashTest.AShutdownIsSeenByAll
+  // After:  none are. Who sleeps is woken by the caller, or its burial; or has heard the bell.
+  // Test:   QueueCrashTest.AShutdownIsSeenByAll, QueueWaitCrashTest.WhoIsToldOfTheEndIsCalled
   state_.shut.fetch_or(QueueState::kShut | (drop ? QueueState::kDropped : 0),
                        std::memory_order_release);
-  static_cast<void>(Call());
   Unlock(state_.put);
-  static_cast<void>(LockToGet(nullptr));
-  if (state_.get_bell.load(std::memory_order_relaxed) != 0) {
-    static_cast<void>(bell_->Ring(state_, QueueEvent::kGet));
-  }
-  Unlock(state_.get);
   if (drop) {
     static_cast<void>(LockToGet(nullptr));
     TakeAll();
