@@ -42,12 +42,10 @@ class MessageQueue {
   // As those of MessageRings, but that they wait until `deadline`: kBusy then.
   template <typename Write>
   Result Put(size_t size, const Write& write, const timespec* deadline) {
-    return Do(QueueEvent::kGet, 1, deadline,
-              [&] { return rings_.TryPut(size, write, deadline); });
+    return Do(QueueEvent::kGet, 1, deadline, [&] { return rings_.TryPut(size, write, deadline); });
   }
   Result PutBlock(const Block& block, const timespec* deadline) {
-    return Do(QueueEvent::kGet, 1, deadline,
-              [&] { return rings_.TryPutBlock(block, deadline); });
+    return Do(QueueEvent::kGet, 1, deadline, [&] { return rings_.TryPutBlock(block, deadline); });
   }
   Result PutMany(size_t count, absl::FunctionRef<Outgoing(size_t index)> message,
                  const timespec* deadline) {
@@ -56,8 +54,7 @@ class MessageQueue {
   }
   template <typename Read, typename Take>
   Result Get(const Read& read, const Take& take, const timespec* deadline) {
-    return Do(QueueEvent::kPut, 1, deadline,
-              [&] { return rings_.TryGet(read, take, deadline); });
+    return Do(QueueEvent::kPut, 1, deadline, [&] { return rings_.TryGet(read, take, deadline); });
   }
   // One at least.
   template <typename Read, typename Take>
@@ -68,6 +65,14 @@ class MessageQueue {
   }
 
   void Shut(bool drop);
+
+  // After an operation that is such an event for `count` others, without the locks.
+  void WakeAfter(QueueEvent event, size_t count) {
+    // The unlock was an instruction that no load passes: who sleeps has said so before, and is seen
+    // here, or sees what has changed. [A] with [B]
+    if (SleepsFor(event).load(std::memory_order_relaxed) != 0) [[unlikely]]
+      Wake(event, count);
+  }
 
  private:
   // So many messages between two times that it was empty are a stream.
@@ -97,13 +102,6 @@ class MessageQueue {
     return event == QueueEvent::kPut ? state().get_sleeps : state().put_sleeps;
   }
 
-  // After an operation, without the locks.
-  void WakeAfter(QueueEvent event, size_t count) {
-    // The unlock was an instruction that no load passes: who sleeps has said so before, and is seen
-    // here, or sees what has changed. [A] with [B]
-    if (SleepsFor(event).load(std::memory_order_relaxed) != 0) [[unlikely]]
-      Wake(event, count);
-  }
   void Wake(QueueEvent event, size_t count);
   void PassOn(QueueEvent event);
 

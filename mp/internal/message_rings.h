@@ -126,7 +126,7 @@ class MessageRings {
   // Messages since it was empty, when it was last found so here.
   uint32_t streak() const { return streak_; }
 
- private:
+ protected:
   // False: not by `deadline`.
   bool LockToPut(const timespec* deadline) {
     const RobustMutex::Result result = state_.put.TryLock();
@@ -168,7 +168,19 @@ class MessageRings {
   Result NextSlow(QueueEnd head);
   QueueRing* Follow(QueueRing* ring, QueueEnd head);
   void CommitHead(QueueEnd head);
-  Block TakeBlock(QueueEnd head, QueueRing& ring);
+  void CommitDrop(QueueEnd head);
+  static Block BlockAt(const uint64_t* place);
+  // A block of the queue's is this process's by `commit`.
+  template <typename Commit>
+  static void MakeOwn(const Block& block, const Commit& commit) {
+    PrepareToOwn(block);
+    commit();
+    // From there on it was a stray one (Q3).
+    Own(block);
+  }
+  static void PrepareToOwn(const Block& block);
+  static void Own(const Block& block);
+  Block TakeBlock(const uint64_t* place, QueueEnd behind);
   void TakeAll();
 
   void RingBell(QueueEvent event);
@@ -176,6 +188,7 @@ class MessageRings {
   void FreeAllStray();
   void RepairPut();
 
+ private:
   QueueState& state_;
   const Bell* const bell_;
   uint32_t streak_ = 0;
@@ -189,9 +202,9 @@ inline MessageRings::Result MessageRings::Room(uint32_t units, QueueEnd& tail, Q
   const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).position;
   // As far as it is known; of the ring before, nothing is in this one.
   const uint32_t used = tail.position - taken;
-  const bool simple = state_.shut.load(std::memory_order_relaxed) == 0 &&
-                      state_.limit == 0 && ring->UnitsBehind(tail.position) >= units &&
-                      ring->capacity() >= used && ring->capacity() - used >= units;
+  const bool simple = state_.shut.load(std::memory_order_relaxed) == 0 && state_.limit == 0 &&
+                      ring->UnitsBehind(tail.position) >= units && ring->capacity() >= used &&
+                      ring->capacity() - used >= units;
   return simple ? Result::kDone : RoomSlow(units, tail, ring);
 }
 
@@ -262,11 +275,13 @@ MessageRings::Result MessageRings::TryGet(const Read& read, const Take& take,
   if (result == Result::kDone) {
     const uint64_t* const place = ring->At(head.position);
     const MessageHead message = MessageHead::Of(*place);
+    const QueueEnd behind = {.messages = head.messages + 1,
+                             .position = head.position + message.units()};
     if (message.kind == MessageHead::Kind::kBytes) {
       read(static_cast<const void*>(place + 1), message.size);
-      CommitHead({.messages = head.messages + 1, .position = head.position + message.units()});
+      CommitHead(behind);
     } else {
-      take(TakeBlock(head, *ring));
+      take(TakeBlock(place, behind));
     }
   }
   return result;
@@ -291,12 +306,12 @@ MessageRings::Result MessageRings::TryGetMany(size_t most, size_t& count, const 
     if (result != Result::kDone) break;
     const uint64_t* const place = ring->At(at.position);
     const MessageHead message = MessageHead::Of(*place);
+    head = {.messages = at.messages + 1, .position = at.position + message.units()};
     if (message.kind == MessageHead::Kind::kBytes) {
       read(static_cast<const void*>(place + 1), message.size);
     } else {
-      take(TakeBlock(at, *ring));
+      take(TakeBlock(place, head));
     }
-    head = {.messages = at.messages + 1, .position = at.position + message.units()};
     ++count;
   }
   if (count != 0) {

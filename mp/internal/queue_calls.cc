@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -87,21 +86,20 @@ absl::Status Sent::Load(const Encoder& encoder, QueueState& state) {
 
 // Queues ---------------------------------------------------------------------------------------
 
-absl::StatusOr<QueueState*> QueueCalls::Make(size_t maxsize, std::string_view name) {
-  // What is counted is less than that.
-  constexpr size_t kMost = std::numeric_limits<int32_t>::max();
+absl::StatusOr<QueueState*> QueueCalls::Make(size_t maxsize, std::string_view name,
+                                             ObjectType type) {
   bool has_memory = true;
-  absl::StatusOr<QueueState*> state =
-      MakeObject<QueueState>(ObjectType::kQueue, name, [&](QueueState& made) {
-        has_memory = MessageQueue::Init(made, maxsize < kMost ? maxsize : 0);
-      });
+  absl::StatusOr<QueueState*> state = MakeObject<QueueState>(type, name, [&](QueueState& made) {
+    has_memory = MessageQueue::Init(made, LimitFor(maxsize));
+  });
   if (!state.ok() || has_memory) return state;
   FreeCell(*state);
-  return absl::ResourceExhaustedError("Queue: no memory for its first messages");
+  return absl::ResourceExhaustedError(
+      absl::StrCat(NameOf(type), ": no memory for its first messages"));
 }
 
-QueueState* QueueCalls::MakeOrDie(size_t maxsize, std::string_view name) {
-  return OrCannotMake(Make(maxsize, name), ObjectType::kQueue, sizeof(QueueState), name);
+QueueState* QueueCalls::MakeOrDie(size_t maxsize, std::string_view name, ObjectType type) {
+  return OrCannotMake(Make(maxsize, name, type), type, sizeof(QueueState), name);
 }
 
 absl::Status QueueCalls::PutFailed(Result result, const QueueState& state) {
@@ -125,8 +123,9 @@ absl::Status QueueCalls::GetFailed(Result result, const QueueState& state) {
 absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const timespec* deadline) {
   MessageQueue queue(state, nullptr);
   if (!Sent::NeedsBlock(encoder)) {
-    return AfterPut(
-        queue.Put(encoder.size(), [&](void* place) { encoder.CopyTo(place); }, deadline), state);
+    return AfterPut(queue.Put(
+                        encoder.size(), [&](void* place) { encoder.CopyTo(place); }, deadline),
+                    state);
   }
   Sent sent;
   if (const absl::Status status = sent.Load(encoder, state); !status.ok()) return status;
@@ -145,18 +144,17 @@ absl::Status QueueCalls::PutMany(QueueState& state, size_t count,
                                  const timespec* deadline) {
   if (count == 0) return absl::OkStatus();
   if (state.limit != 0 && count > state.limit) {
-    return absl::InvalidArgumentError(absl::StrCat(state.Describe(), ": ", count,
-                                                   " values at once, where there is room for ",
-                                                   state.limit));
+    return absl::InvalidArgumentError(absl::StrCat(
+        state.Describe(), ": ", count, " values at once, where there is room for ", state.limit));
   }
   return AfterPut(MessageQueue(state, nullptr).PutMany(count, message, deadline), state);
 }
 
 absl::Status QueueCalls::Get(QueueState& state, Received& received, const timespec* deadline) {
-  const Result result = MessageQueue(state, nullptr)
-                            .Get([&](const void* place, size_t size) { received.Read(place, size); },
-                                 [&](const MessageRings::Block& block) { received.Take(block); },
-                                 deadline);
+  const Result result =
+      MessageQueue(state, nullptr)
+          .Get([&](const void* place, size_t size) { received.Read(place, size); },
+               [&](const MessageRings::Block& block) { received.Take(block); }, deadline);
   return AfterGet(result, state);
 }
 
@@ -164,9 +162,7 @@ absl::Status QueueCalls::GetMany(QueueState& state, size_t most,
                                  std::vector<std::unique_ptr<Received>>& received,
                                  const timespec* deadline) {
   size_t count;
-  auto next = [&]() -> Received& {
-    return *received.emplace_back(std::make_unique<Received>());
-  };
+  auto next = [&]() -> Received& { return *received.emplace_back(std::make_unique<Received>()); };
   const Result result =
       MessageQueue(state, nullptr)
           .GetMany(

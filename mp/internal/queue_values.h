@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -33,8 +34,8 @@ class QueueValues {
     if constexpr (kIsSmall) {
       return QueueCalls::AfterPut(
           MessageQueue(state, nullptr)
-              .Put(sizeof(T), [&](void* place) { std::memcpy(place, &value, sizeof(T)); },
-                   deadline),
+              .Put(
+                  sizeof(T), [&](void* place) { std::memcpy(place, &value, sizeof(T)); }, deadline),
           state);
     } else {
       Encoder encoder;
@@ -134,6 +135,14 @@ class QueueValues {
     return Decode<T>(decoder);
   }
 
+  // Of a block that stays where it is.
+  static absl::StatusOr<T> OfBlock(const MessageRings::Block& block) {
+    Received received;
+    const absl::Cleanup release = [&] { static_cast<void>(received.ReleaseBlock()); };
+    received.Take(block);
+    return Of(received);
+  }
+
   static absl::StatusOr<LoanBlock> GetLoan(QueueState& state, const timespec* deadline) {
     if constexpr (kFixedSize<T> != 0) {
       LoanBlock loan;
@@ -183,8 +192,7 @@ class QueueValues {
 
  private:
   // It goes through the ring as it is.
-  static constexpr bool kIsSmall = kFixedSize<T> != 0 &&
-                                   sizeof(T) <= MessageRings::kMostInRing;
+  static constexpr bool kIsSmall = kFixedSize<T> != 0 && sizeof(T) <= MessageRings::kMostInRing;
 
   struct alignas(T) Raw {
     std::byte bytes[sizeof(T)];
