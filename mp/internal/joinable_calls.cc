@@ -82,6 +82,8 @@ void JoinableCalls::TellJoiners(JoinableState& state) {
 
 JoinableCalls::Result JoinableCalls::Until(JoinableState& state, const timespec* deadline,
                                            absl::FunctionRef<Result()> try_it) {
+  // Its lane tells at once when it dies with what it takes.
+  LaneForNotes();
   Result result = try_it();
   if (result == Result::kBusy) [[unlikely]]
     result = WaitUntil(state, deadline, try_it);
