@@ -80,7 +80,9 @@ void JoinableCalls::TellJoiners(JoinableState& state) {
 
 // To take --------------------------------------------------------------------------------------
 
-JoinableCalls::Result JoinableCalls::Until(JoinableState& state, const timespec* deadline,
+// `try_it`, until it has another result than kBusy; it takes `count` at most.
+JoinableCalls::Result JoinableCalls::Until(JoinableState& state, size_t count,
+                                           const timespec* deadline,
                                            absl::FunctionRef<Result()> try_it) {
   // Its lane tells at once when it dies with what it takes.
   LaneForNotes();
@@ -90,7 +92,7 @@ JoinableCalls::Result JoinableCalls::Until(JoinableState& state, const timespec*
   // What was found to be returned by the dead, or dropped.
   TellTakers(state);
   TellJoiners(state);
-  MessageQueue(state, nullptr).WakeAfter(QueueEvent::kGet, 1);
+  MessageQueue(state, nullptr).WakeAfter(QueueEvent::kGet, count);
   JoinableRings(state).Tidy();
   return result;
 }
@@ -137,8 +139,8 @@ absl::Status JoinableCalls::StatusOf(Result result, const JoinableState& state) 
 absl::Status JoinableCalls::Get(JoinableState& state, Received& received,
                                 const timespec* deadline) {
   JoinableRings rings(state);
-  const Result result = Until(state, deadline, [&] {
-    size_t count;
+  size_t count;
+  const Result result = Until(state, 1, deadline, [&] {
     return rings.TryGet(
         1, count, [&](const void* place, size_t size) { received.Read(place, size); },
         [&](const JoinableRings::Block& block) { received.Take(block); }, deadline);
@@ -151,19 +153,19 @@ absl::Status JoinableCalls::GetMany(JoinableState& state, size_t most,
                                     const timespec* deadline) {
   JoinableRings rings(state);
   auto next = [&]() -> Received& { return *received.emplace_back(std::make_unique<Received>()); };
-  size_t count = 0;
-  const Result result = Until(state, deadline, [&] {
+  size_t count;
+  const Result result = Until(state, most, deadline, [&] {
     return rings.TryGet(
         most, count, [&](const void* place, size_t size) { next().Read(place, size); },
         [&](const JoinableRings::Block& block) { next().Take(block); }, deadline);
   });
-  if (count > 1) MessageQueue(state, nullptr).WakeAfter(QueueEvent::kGet, count);
   return StatusOf(result, state);
 }
 
 absl::Status JoinableCalls::Take(JoinableState& state, Lease& lease, const timespec* deadline) {
   JoinableRings rings(state);
-  return StatusOf(Until(state, deadline, [&] { return rings.TryLease(lease, deadline); }), state);
+  return StatusOf(Until(state, 1, deadline, [&] { return rings.TryLease(lease, deadline); }),
+                  state);
 }
 
 void JoinableCalls::Finish(JoinableState& state, const Lease& lease) {
@@ -211,14 +213,14 @@ absl::Status JoinableCalls::Join(JoinableState& state, const timespec* deadline)
                        " values were got by processes that died before TaskDone(): call it that "
                        "often to go on"));
     }
-    if (last || (deadline != nullptr && IsPast(*deadline) && !LookForTheDeadRarely())) {
+    // Perhaps nobody sleeps, and so nobody watches.
+    const bool past = deadline != nullptr && IsPast(*deadline);
+    if (last || (past && !LookForTheDeadRarely())) {
       return absl::DeadlineExceededError(
           absl::StrCat(state.Describe(), ": ", progress.unfinished, " values are not finished"));
     }
-    last = deadline != nullptr &&
-           (IsPast(*deadline) ||
-            Wait(done, seen, {.deadline = deadline, .deaths = &deaths}) == WaitResult::kTimedOut);
-    if (deadline == nullptr) Wait(done, seen, {.deaths = &deaths});
+    last = past ||
+           Wait(done, seen, {.deadline = deadline, .deaths = &deaths}) == WaitResult::kTimedOut;
   }
 }
 

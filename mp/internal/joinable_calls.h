@@ -36,7 +36,8 @@ class JoinableCalls {
   static absl::Status AfterPut(absl::Status status, JoinableState& state, size_t count) {
     // The put ended with an instruction that no load passes: who sleeps has said so before, and is
     // seen here, or sees what has been put. [A] with [B]
-    if (state.take_sleeps.load(std::memory_order_relaxed) != 0 && status.ok()) [[unlikely]]
+    if (state.take_sleeps.load(std::memory_order_relaxed) != 0 && status.ok() && count != 0)
+        [[unlikely]]
       Wake(state, count);
     return status;
   }
@@ -60,13 +61,14 @@ class JoinableCalls {
  private:
   using Result = JoinableRings::Result;
 
-  static Result Until(JoinableState& state, const timespec* deadline,
+  static Result Until(JoinableState& state, size_t count, const timespec* deadline,
                       absl::FunctionRef<Result()> try_it);
   static Result WaitUntil(JoinableState& state, const timespec* deadline,
                           absl::FunctionRef<Result()> try_it);
   static absl::Status StatusOf(Result result, const JoinableState& state);
   static void TellTakers(JoinableState& state);
   static void TellJoiners(JoinableState& state);
+  // `count` is not 0: who is left asleep is woken by who was woken.
   static void Wake(JoinableState& state, size_t count);
 };
 

@@ -40,7 +40,7 @@ void Replace(Word& place, void* block) {
   void* const old = reinterpret_cast<void*>(place.load(std::memory_order_relaxed));
   // Before: a stray block.
   // After:  the old one is.
-  // Test:   JoinableQueueCrashTest.ALeaseIsAllOrNothing
+  // Test:   JoinableQueueCrashTest.AGetIsAllOrNothing
   place.store(reinterpret_cast<uint64_t>(block), std::memory_order_release);
   Domain::Current()->Free(old);
 }
@@ -124,7 +124,7 @@ bool JoinableRings::GrowRecords() {
 
 // Of a process that has it no longer.
 void JoinableRings::GiveBack(uint64_t number) {
-  if (Drops()) return End(number);
+  if (Drops()) return FreeBlock(End(number));
   LeaseRecord& record = state_.Record(number);
   const uint64_t deliveries = record.deliveries.load(std::memory_order_relaxed);
   Section section(state_.book);
@@ -144,20 +144,18 @@ void JoinableRings::GiveBack(uint64_t number) {
   section.Commit();
 }
 
-// Of a process.
-void JoinableRings::End(uint64_t number) {
+// Of a process. Its block is this process's then, to be freed.
+MessageRings::Block JoinableRings::End(uint64_t number) {
   const Block block = BlockOf(number);
-  {
-    Section section(state_.book);
-    Free(section, number);
-    Add(section, state_.leased, -1);
-    Add(section, state_.done, 1);
-    // Before: it is leased.
-    // After:  it is finished; its block is a stray one (Q3) until it is this process's.
-    // Test:   JoinableQueueCrashTest.AFinishIsAllOrNothing
-    MakeOwn(block, [&] { section.Commit(); });
-  }
-  FreeBlock(block);
+  Section section(state_.book);
+  Free(section, number);
+  Add(section, state_.leased, -1);
+  Add(section, state_.done, 1);
+  // Before: it is leased.
+  // After:  it is finished; its block is a stray one (Q3) until it is this process's.
+  // Test:   JoinableQueueCrashTest.AFinishIsAllOrNothing
+  MakeOwn(block, [&] { section.Commit(); });
+  return block;
 }
 
 // What the dead had comes back; what is dropped goes.
@@ -367,9 +365,13 @@ Result JoinableRings::TryLease(Lease& lease, const timespec* deadline) {
 }
 
 void JoinableRings::Finish(const Lease& lease) {
-  static_cast<void>(LockToGet(nullptr));
-  const Unlocker unlocker(state_.get);
-  End(lease.record);
+  Block block;
+  {
+    static_cast<void>(LockToGet(nullptr));
+    const Unlocker unlocker(state_.get);
+    block = End(lease.record);
+  }
+  FreeBlock(block);
 }
 
 void JoinableRings::Return(const Lease& lease) {

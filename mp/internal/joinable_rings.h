@@ -107,7 +107,7 @@ class JoinableRings : private MessageRings {
                  absl::FunctionRef<void(const Block& block)> take);
   Block BlockOf(uint64_t number) const;
   void GiveBack(uint64_t number);
-  void End(uint64_t number);
+  Block End(uint64_t number);
   bool GrowRecords();
   LeaseAccount* FindAccount(ProcessId process) const;
   LeaseAccount* MakeAccount(ProcessId process);

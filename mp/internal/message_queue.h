@@ -42,10 +42,12 @@ class MessageQueue {
   // As those of MessageRings, but that they wait until `deadline`: kBusy then.
   template <typename Write>
   Result Put(size_t size, const Write& write, const timespec* deadline) {
-    return Do(QueueEvent::kGet, 1, deadline, [&] { return rings_.TryPut(size, write, deadline); });
+    return Do(QueueEvent::kGet, 1, deadline,
+              [&] { return rings_.TryPut(size, write, deadline); });
   }
   Result PutBlock(const Block& block, const timespec* deadline) {
-    return Do(QueueEvent::kGet, 1, deadline, [&] { return rings_.TryPutBlock(block, deadline); });
+    return Do(QueueEvent::kGet, 1, deadline,
+              [&] { return rings_.TryPutBlock(block, deadline); });
   }
   Result PutMany(size_t count, absl::FunctionRef<Outgoing(size_t index)> message,
                  const timespec* deadline) {
@@ -54,7 +56,8 @@ class MessageQueue {
   }
   template <typename Read, typename Take>
   Result Get(const Read& read, const Take& take, const timespec* deadline) {
-    return Do(QueueEvent::kPut, 1, deadline, [&] { return rings_.TryGet(read, take, deadline); });
+    return Do(QueueEvent::kPut, 1, deadline,
+              [&] { return rings_.TryGet(read, take, deadline); });
   }
   // One at least.
   template <typename Read, typename Take>

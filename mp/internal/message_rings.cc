@@ -10,9 +10,9 @@
 #include <set>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "mp/internal/cargo.h"
 #include "mp/internal/joinable_state.h"
@@ -73,9 +73,9 @@ bool MessageRings::Init(QueueState& state, uint64_t limit) {
   for (Word* word : {&state.put_ring, &state.get_ring}) {
     word->store(reinterpret_cast<uint64_t>(ring), std::memory_order_relaxed);
   }
-  for (Word* word :
-       {&state.taken, &state.tail, &state.added, &state.head, &state.emptied, &state.put_bell,
-        &state.get_bell, &state.get_sleeps, &state.put_sleeps, &state.stray, &state.shut}) {
+  for (Word* word : {&state.taken, &state.tail, &state.added, &state.head, &state.emptied,
+                     &state.put_bell, &state.get_bell, &state.get_sleeps, &state.put_sleeps,
+                     &state.stray, &state.shut}) {
     word->store(0, std::memory_order_relaxed);
   }
   return true;

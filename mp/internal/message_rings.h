@@ -202,9 +202,9 @@ inline MessageRings::Result MessageRings::Room(uint32_t units, QueueEnd& tail, Q
   const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).position;
   // As far as it is known; of the ring before, nothing is in this one.
   const uint32_t used = tail.position - taken;
-  const bool simple = state_.shut.load(std::memory_order_relaxed) == 0 && state_.limit == 0 &&
-                      ring->UnitsBehind(tail.position) >= units && ring->capacity() >= used &&
-                      ring->capacity() - used >= units;
+  const bool simple = state_.shut.load(std::memory_order_relaxed) == 0 &&
+                      state_.limit == 0 && ring->UnitsBehind(tail.position) >= units &&
+                      ring->capacity() >= used && ring->capacity() - used >= units;
   return simple ? Result::kDone : RoomSlow(units, tail, ring);
 }
 

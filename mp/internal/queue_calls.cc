@@ -123,9 +123,8 @@ absl::Status QueueCalls::GetFailed(Result result, const QueueState& state) {
 absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const timespec* deadline) {
   MessageQueue queue(state, nullptr);
   if (!Sent::NeedsBlock(encoder)) {
-    return AfterPut(queue.Put(
-                        encoder.size(), [&](void* place) { encoder.CopyTo(place); }, deadline),
-                    state);
+    return AfterPut(
+        queue.Put(encoder.size(), [&](void* place) { encoder.CopyTo(place); }, deadline), state);
   }
   Sent sent;
   if (const absl::Status status = sent.Load(encoder, state); !status.ok()) return status;
@@ -144,17 +143,18 @@ absl::Status QueueCalls::PutMany(QueueState& state, size_t count,
                                  const timespec* deadline) {
   if (count == 0) return absl::OkStatus();
   if (state.limit != 0 && count > state.limit) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        state.Describe(), ": ", count, " values at once, where there is room for ", state.limit));
+    return absl::InvalidArgumentError(absl::StrCat(state.Describe(), ": ", count,
+                                                   " values at once, where there is room for ",
+                                                   state.limit));
   }
   return AfterPut(MessageQueue(state, nullptr).PutMany(count, message, deadline), state);
 }
 
 absl::Status QueueCalls::Get(QueueState& state, Received& received, const timespec* deadline) {
-  const Result result =
-      MessageQueue(state, nullptr)
-          .Get([&](const void* place, size_t size) { received.Read(place, size); },
-               [&](const MessageRings::Block& block) { received.Take(block); }, deadline);
+  const Result result = MessageQueue(state, nullptr)
+                            .Get([&](const void* place, size_t size) { received.Read(place, size); },
+                                 [&](const MessageRings::Block& block) { received.Take(block); },
+                                 deadline);
   return AfterGet(result, state);
 }
 
@@ -162,7 +162,9 @@ absl::Status QueueCalls::GetMany(QueueState& state, size_t most,
                                  std::vector<std::unique_ptr<Received>>& received,
                                  const timespec* deadline) {
   size_t count;
-  auto next = [&]() -> Received& { return *received.emplace_back(std::make_unique<Received>()); };
+  auto next = [&]() -> Received& {
+    return *received.emplace_back(std::make_unique<Received>());
+  };
   const Result result =
       MessageQueue(state, nullptr)
           .GetMany(

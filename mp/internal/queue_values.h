@@ -34,8 +34,8 @@ class QueueValues {
     if constexpr (kIsSmall) {
       return QueueCalls::AfterPut(
           MessageQueue(state, nullptr)
-              .Put(
-                  sizeof(T), [&](void* place) { std::memcpy(place, &value, sizeof(T)); }, deadline),
+              .Put(sizeof(T), [&](void* place) { std::memcpy(place, &value, sizeof(T)); },
+                   deadline),
           state);
     } else {
       Encoder encoder;
@@ -192,7 +192,8 @@ class QueueValues {
 
  private:
   // It goes through the ring as it is.
-  static constexpr bool kIsSmall = kFixedSize<T> != 0 && sizeof(T) <= MessageRings::kMostInRing;
+  static constexpr bool kIsSmall = kFixedSize<T> != 0 &&
+                                   sizeof(T) <= MessageRings::kMostInRing;
 
   struct alignas(T) Raw {
     std::byte bytes[sizeof(T)];
