@@ -31,7 +31,8 @@
 //           direction. kInvalidArgument: the value cannot be sent; the message is of another type
 //           or too long, and stays. kResourceExhausted: no memory, no descriptors. kDataLoss: the
 //           bytes are no T; they are gone.
-// Cost:     for each direction a descriptor, two more from fileno() on, and 3 KiB of the domain when it
+// Cost:     for each direction a descriptor, two more from fileno() on, and 3 KiB of the domain
+// when it
 //           is empty. No system call while both sides are busy. Figures in docs/benchmarks.md.
 
 #ifndef MP_MP_CONNECTION_H_

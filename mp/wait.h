@@ -1,5 +1,6 @@
-// Wait: until one of many is ready: a Connection has a message, or its end; a Queue has a value, or is
-// shut down; a process has ended; a descriptor is readable. Python's multiprocessing.connection.wait.
+// Wait: until one of many is ready: a Connection has a message, or its end; a Queue has a value, or
+// is shut down; a process has ended; a descriptor is readable. Python's
+// multiprocessing.connection.wait.
 //
 //   absl::StatusOr<std::vector<size_t>> ready = mp::Wait({connection, child, fd});
 //   if (ready.ok() && ready->front() == 0) {

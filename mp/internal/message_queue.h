@@ -67,6 +67,14 @@ class MessageQueue {
 
   void Shut(bool drop);
 
+  // After an operation that is such an event for `count` others, without the locks.
+  void WakeAfter(QueueEvent event, size_t count) {
+    // The unlock was an instruction that no load passes: who sleeps has said so before, and is seen
+    // here, or sees what has changed. [A] with [B]
+    if (SleepsFor(event).load(std::memory_order_relaxed) != 0) [[unlikely]]
+      Wake(event, count);
+  }
+
  private:
   // So many messages between two times that it was empty are a stream.
   static constexpr uint32_t kStream = 32;
@@ -95,13 +103,6 @@ class MessageQueue {
     return event == QueueEvent::kPut ? state().get_sleeps : state().put_sleeps;
   }
 
-  // After an operation, without the locks.
-  void WakeAfter(QueueEvent event, size_t count) {
-    // The unlock was an instruction that no load passes: who sleeps has said so before, and is seen
-    // here, or sees what has changed. [A] with [B]
-    if (SleepsFor(event).load(std::memory_order_relaxed) != 0) [[unlikely]]
-      Wake(event, count);
-  }
   void Wake(QueueEvent event, size_t count);
   void PassOn(QueueEvent event);
 

@@ -15,12 +15,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "mp/internal/cargo.h"
+#include "mp/internal/joinable_state.h"
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/heap.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
 #include "shared/internal/futex.h"
+#include "shared/internal/journal.h"
 #include "shared/internal/limbo.h"
 #include "shared/internal/spinning.h"
 #include "shared/owner.h"
@@ -140,6 +142,11 @@ void MessageRings::RepairPut() {
 bool MessageRings::LockToGetSlow(RobustMutex::Result result, const timespec* deadline) {
   result = LockSlow(state_, state_.get, result, deadline);
   if (result != RobustMutex::Result::kOwnerDied) return result == RobustMutex::Result::kAcquired;
+  if (JoinableState* const joinable = JoinableState::Of(state_); joinable != nullptr) {
+    // What the dead one has committed is applied; it may be room for who waits to put.
+    { const Journal::Section replay(joinable->book); }
+    FutexWake(state_.gets(), kWakeAll);
+  }
   state_.stray.store(1, std::memory_order_relaxed);
   state_.get.MarkConsistent();
   return true;
@@ -368,21 +375,28 @@ QueueRing* MessageRings::Follow(QueueRing* ring, QueueEnd head) {
   return ring;
 }
 
-MessageRings::Block MessageRings::TakeBlock(QueueEnd head, QueueRing& ring) {
-  const uint64_t* const place = ring.At(head.position);
+MessageRings::Block MessageRings::BlockAt(const uint64_t* place) {
   const MessageHead message = MessageHead::Of(*place);
-  const Block block{reinterpret_cast<void*>(place[1]), message.size, message.kind};
+  return {reinterpret_cast<void*>(place[1]), message.size, message.kind};
+}
+
+// First, or its burial would not look for handles in it.
+void MessageRings::PrepareToOwn(const Block& block) {
+  if (!MessageHead::HasCargo(block.kind)) return;
   Domain& domain = *Domain::Current();
-  const Owner self = domain.AsHolder();
-  // First, or its burial would not look for them.
-  if (MessageHead::HasCargo(block.kind)) {
-    domain.processes().SetFlag(self.identity(), ProcessTable::kHasHandles);
-  }
+  domain.processes().SetFlag(domain.AsHolder().identity(), ProcessTable::kHasHandles);
+}
+
+void MessageRings::Own(const Block& block) {
+  Domain& domain = *Domain::Current();
+  domain.heap().SetOwner(block.address, domain.AsHolder());
+}
+
+MessageRings::Block MessageRings::TakeBlock(const uint64_t* place, QueueEnd behind) {
+  const Block block = BlockAt(place);
   state_.blocks_taken.store(state_.blocks_taken.load(std::memory_order_relaxed) + block.size,
                             std::memory_order_relaxed);
-  // From here on its block is a stray one (Q3) until it is this process's.
-  CommitHead({.messages = head.messages + 1, .position = head.position + message.units()});
-  domain.heap().SetOwner(block.address, self);
+  MakeOwn(block, [&] { CommitHead(behind); });
   return block;
 }
 
@@ -399,6 +413,17 @@ void MessageRings::FreeBlock(const Block& block) {
   Domain::Current()->Free(block.address);
 }
 
+// A message that nobody gets.
+void MessageRings::CommitDrop(QueueEnd head) {
+  JoinableState* const joinable = JoinableState::Of(state_);
+  if (joinable == nullptr) return CommitHead(head);
+  Journal::Section section(joinable->book);
+  section.Set(state_.head, head.word());
+  section.Set(joinable->done, section.Get(joinable->done) + 1);
+  // Before, after: as in CommitHead(); and it is finished.
+  section.Commit();
+}
+
 // By who has the lock to get, or is alone.
 void MessageRings::TakeAll() {
   QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
@@ -406,24 +431,21 @@ void MessageRings::TakeAll() {
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
   while (head.messages != tail.messages) {
     ring = Follow(ring, head);
-    const uint64_t unit = *ring->At(head.position);
-    const MessageHead message = MessageHead::Of(unit);
-    switch (message.kind) {
-      case MessageHead::Kind::kSkip:
-        head.position += ring->UnitsBehind(head.position);
-        continue;
-      case MessageHead::Kind::kBlock:
-      case MessageHead::Kind::kCargo:
-      case MessageHead::Kind::kObject:
-      case MessageHead::Kind::kRaw:
-        FreeBlock(TakeBlock(head, *ring));
-        break;
-      case MessageHead::Kind::kBytes:
-        break;
+    const uint64_t* const place = ring->At(head.position);
+    const MessageHead message = MessageHead::Of(*place);
+    if (message.kind == MessageHead::Kind::kSkip) {
+      head.position += ring->UnitsBehind(head.position);
+      continue;
     }
     ++head.messages;
     head.position += message.units();
-    CommitHead(head);
+    if (message.kind == MessageHead::Kind::kBytes) {
+      CommitDrop(head);
+    } else {
+      const Block block = BlockAt(place);
+      MakeOwn(block, [&] { CommitDrop(head); });
+      FreeBlock(block);
+    }
   }
 }
 
@@ -546,6 +568,9 @@ void MessageRings::FreeAllStray() {
       head.position += message.units();
       ++head.messages;
     }
+  }
+  if (const JoinableState* const joinable = JoinableState::Of(state_); joinable != nullptr) {
+    joinable->ForEachBlock([&](const void* block) { known.insert(block); });
   }
   Domain& domain = *Domain::Current();
   std::vector<Heap::Block> stray;

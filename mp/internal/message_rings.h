@@ -152,7 +152,7 @@ class MessageRings {
   // Messages since it was empty, when it was last found so here.
   uint32_t streak() const { return streak_; }
 
- private:
+ protected:
   // False: not by `deadline`.
   bool LockToPut(const timespec* deadline) {
     const RobustMutex::Result result = state_.put.TryLock();
@@ -199,7 +199,19 @@ class MessageRings {
   Result NextSlow(QueueEnd head);
   QueueRing* Follow(QueueRing* ring, QueueEnd head);
   void CommitHead(QueueEnd head);
-  Block TakeBlock(QueueEnd head, QueueRing& ring);
+  void CommitDrop(QueueEnd head);
+  static Block BlockAt(const uint64_t* place);
+  // A block of the queue's is this process's by `commit`.
+  template <typename Commit>
+  static void MakeOwn(const Block& block, const Commit& commit) {
+    PrepareToOwn(block);
+    commit();
+    // From there on it was a stray one (Q3).
+    Own(block);
+  }
+  static void PrepareToOwn(const Block& block);
+  static void Own(const Block& block);
+  Block TakeBlock(const uint64_t* place, QueueEnd behind);
   void TakeAll();
 
   bool RingForMessage();
@@ -208,6 +220,7 @@ class MessageRings {
   void FreeAllStray();
   void RepairPut();
 
+ private:
   QueueState& state_;
   const Bell* const bell_;
   uint32_t streak_ = 0;
@@ -295,15 +308,18 @@ MessageRings::Result MessageRings::TryGetIf(const Accept& accept, const Read& re
   if (result == Result::kDone) {
     const uint64_t* const place = ring->At(head.position);
     const MessageHead message = MessageHead::Of(*place);
+    const QueueEnd behind = {.messages = head.messages + 1,
+                             .position = head.position + message.units()};
     if (message.kind == MessageHead::Kind::kBytes) {
       const void* const bytes = place + 1;
       if (!accept(bytes, message.size)) return Result::kRefused;
       read(bytes, message.size);
-      CommitHead({.messages = head.messages + 1, .position = head.position + message.units()});
+      CommitHead(behind);
     } else {
-      const Block block{reinterpret_cast<void*>(place[1]), message.size, message.kind};
-      if (!accept(static_cast<const void*>(BytesOf(block)), message.size)) return Result::kRefused;
-      take(TakeBlock(head, *ring));
+      if (!accept(static_cast<const void*>(BytesOf(BlockAt(place))), message.size)) {
+        return Result::kRefused;
+      }
+      take(TakeBlock(place, behind));
     }
   }
   return result;
@@ -328,12 +344,12 @@ MessageRings::Result MessageRings::TryGetMany(size_t most, size_t& count, const 
     if (result != Result::kDone) break;
     const uint64_t* const place = ring->At(at.position);
     const MessageHead message = MessageHead::Of(*place);
+    head = {.messages = at.messages + 1, .position = at.position + message.units()};
     if (message.kind == MessageHead::Kind::kBytes) {
       read(static_cast<const void*>(place + 1), message.size);
     } else {
-      take(TakeBlock(at, *ring));
+      take(TakeBlock(place, head));
     }
-    head = {.messages = at.messages + 1, .position = at.position + message.units()};
     ++count;
   }
   if (count != 0) {

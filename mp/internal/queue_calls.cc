@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -85,21 +84,20 @@ absl::Status Sent::Load(const Encoder& encoder, QueueState& state, MessageHead::
 
 // Queues ---------------------------------------------------------------------------------------
 
-absl::StatusOr<QueueState*> QueueCalls::Make(size_t maxsize, std::string_view name) {
-  // What is counted is less than that.
-  constexpr size_t kMost = std::numeric_limits<int32_t>::max();
+absl::StatusOr<QueueState*> QueueCalls::Make(size_t maxsize, std::string_view name,
+                                             ObjectType type) {
   bool has_memory = true;
-  absl::StatusOr<QueueState*> state =
-      MakeObject<QueueState>(ObjectType::kQueue, name, [&](QueueState& made) {
-        has_memory = MessageQueue::Init(made, maxsize < kMost ? maxsize : 0);
-      });
+  absl::StatusOr<QueueState*> state = MakeObject<QueueState>(type, name, [&](QueueState& made) {
+    has_memory = MessageQueue::Init(made, LimitFor(maxsize));
+  });
   if (!state.ok() || has_memory) return state;
   FreeCell(*state);
-  return absl::ResourceExhaustedError("Queue: no memory for its first messages");
+  return absl::ResourceExhaustedError(
+      absl::StrCat(NameOf(type), ": no memory for its first messages"));
 }
 
-QueueState* QueueCalls::MakeOrDie(size_t maxsize, std::string_view name) {
-  return OrCannotMake(Make(maxsize, name), ObjectType::kQueue, sizeof(QueueState), name);
+QueueState* QueueCalls::MakeOrDie(size_t maxsize, std::string_view name, ObjectType type) {
+  return OrCannotMake(Make(maxsize, name, type), type, sizeof(QueueState), name);
 }
 
 absl::Status QueueCalls::PutFailed(Result result, const QueueState& state) {

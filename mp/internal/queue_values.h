@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -154,6 +155,14 @@ class QueueValues {
     Encoder encoder;
     if (absl::Status status = Encode(shared, encoder); !status.ok()) return status;
     return QueueCalls::Put(state, encoder, deadline, MessageHead::Kind::kObject);
+  }
+
+  // Of a block that stays where it is.
+  static absl::StatusOr<T> OfBlock(const MessageRings::Block& block) {
+    Received received;
+    const absl::Cleanup release = [&] { static_cast<void>(received.ReleaseBlock()); };
+    received.Take(block);
+    return Of(received);
   }
 
   static absl::StatusOr<LoanBlock> GetLoan(QueueState& state, const timespec* deadline) {

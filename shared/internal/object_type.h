@@ -29,12 +29,14 @@ enum class ObjectType : uint8_t {
   kOnce,
   kQueue,
   kPipe,
+  kSimpleQueue,
+  kJoinableQueue,
 };
 
 inline constexpr std::string_view kObjectTypeNames[] = {
-    "none",    "Lock",      "RLock",  "Shared", "RawValue",  "RawArray",
-    "Event",   "Condition", "Value",  "Array",  "Semaphore", "BoundedSemaphore",
-    "Barrier", "Latch",     "RWLock", "Once",   "Queue",     "Pipe",
+    "none",      "Lock",  "RLock", "Shared",    "RawValue",         "RawArray",      "Event",
+    "Condition", "Value", "Array", "Semaphore", "BoundedSemaphore", "Barrier",       "Latch",
+    "RWLock",    "Once",  "Queue", "Pipe",      "SimpleQueue",      "JoinableQueue",
 };
 
 // "?" for a value that is none of ours.
@@ -42,7 +44,7 @@ constexpr std::string_view NameOf(ObjectType type) {
   const auto index = static_cast<uint8_t>(type);
   return index < std::size(kObjectTypeNames) ? kObjectTypeNames[index] : "?";
 }
-static_assert(NameOf(ObjectType::kPipe) == "Pipe");
+static_assert(NameOf(ObjectType::kJoinableQueue) == "JoinableQueue");
 
 }  // namespace mp::internal
 
