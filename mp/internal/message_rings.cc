@@ -82,7 +82,7 @@ bool MessageRings::Init(QueueState& state, uint64_t limit, uint64_t capacity) {
   for (Word* word :
        {&state.taken, &state.tail, &state.added, &state.head, &state.emptied, &state.put_bell,
         &state.get_bell, &state.get_sleeps, &state.put_sleeps, &state.stray, &state.shut,
-        &state.blocks_put, &state.blocks_taken, &state.bells}) {
+        &state.blocks_put, &state.blocks_taken, &state.bells, &state.put_from}) {
     word->store(0, std::memory_order_relaxed);
   }
   return true;
@@ -125,14 +125,21 @@ bool MessageRings::LockToPutSlow(RobustMutex::Result result, const timespec* dea
 
 // Before the mutex is consistent: who dies here leaves it to the next.
 void MessageRings::RepairPut() {
-  QueueRing* const last = RingAt(state_.put_ring);
+  QueueRing* last = RingAt(state_.put_ring);
+  const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
+  auto is_behind = [tail](const QueueRing* ring) {
+    return static_cast<int32_t>(ring->begin - tail.position) > 0;
+  };
+  if (is_behind(last)) {
+    // Many were to go into two rings. Nobody who gets has come that far.
+    last = RingAt(state_.put_from);
+    state_.put_ring.store(reinterpret_cast<uint64_t>(last), std::memory_order_relaxed);
+  }
   if (QueueRing* const next = last->Next(); next != nullptr) {
-    const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
-    if (next->begin == tail.position) {
-      state_.put_ring.store(reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
-    } else {
-      // Nobody who gets has come that far: there are messages of many before it that were not put.
+    if (is_behind(next)) {
       last->next.store(0, std::memory_order_relaxed);
+    } else {
+      state_.put_ring.store(reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
     }
   }
   state_.stray.store(1, std::memory_order_relaxed);
@@ -330,7 +337,10 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
       // Before, after: as in TryPutBlock().
       Domain::Current()->heap().SetOwner(const_cast<void*>(out.bytes), Owner::Object(&state_));
     }
-    if (ring != last) Link(*last, *ring, linked);
+    if (ring != last) {
+      state_.put_from.store(reinterpret_cast<uint64_t>(last), std::memory_order_release);
+      Link(*last, *ring, linked);
+    }
     // Before: none of them is there; who has the lock next cuts off the ring that begins behind
     //         `tail`.
     // After:  all of them are.
