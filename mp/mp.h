@@ -3,30 +3,34 @@
 #ifndef MP_MP_MP_H_
 #define MP_MP_MP_H_
 
-#include "mp/codec.h"          // IWYU pragma: export
-#include "mp/cpu_count.h"      // IWYU pragma: export
-#include "mp/loan.h"           // IWYU pragma: export
-#include "mp/or_die.h"         // IWYU pragma: export
-#include "mp/process.h"        // IWYU pragma: export
-#include "mp/process_info.h"   // IWYU pragma: export
-#include "mp/queue.h"          // IWYU pragma: export
-#include "shared/allocator.h"  // IWYU pragma: export
-#include "shared/domain.h"     // IWYU pragma: export
-#include "shared/inspect.h"    // IWYU pragma: export
-#include "shared/raw_array.h"  // IWYU pragma: export
-#include "shared/raw_value.h"  // IWYU pragma: export
-#include "shared/shared.h"     // IWYU pragma: export
-#include "sync/array.h"        // IWYU pragma: export
-#include "sync/barrier.h"      // IWYU pragma: export
-#include "sync/condition.h"    // IWYU pragma: export
-#include "sync/event.h"        // IWYU pragma: export
-#include "sync/latch.h"        // IWYU pragma: export
-#include "sync/lock.h"         // IWYU pragma: export
-#include "sync/lock_guard.h"   // IWYU pragma: export
-#include "sync/once.h"         // IWYU pragma: export
-#include "sync/rlock.h"        // IWYU pragma: export
-#include "sync/rwlock.h"       // IWYU pragma: export
-#include "sync/semaphore.h"    // IWYU pragma: export
-#include "sync/value.h"        // IWYU pragma: export
+#include "mp/codec.h"           // IWYU pragma: export
+#include "mp/cpu_count.h"       // IWYU pragma: export
+#include "mp/joinable_queue.h"  // IWYU pragma: export
+#include "mp/loan.h"            // IWYU pragma: export
+#include "mp/or_die.h"          // IWYU pragma: export
+#include "mp/pipe.h"            // IWYU pragma: export
+#include "mp/process.h"         // IWYU pragma: export
+#include "mp/process_info.h"    // IWYU pragma: export
+#include "mp/queue.h"           // IWYU pragma: export
+#include "mp/simple_queue.h"    // IWYU pragma: export
+#include "mp/wait.h"            // IWYU pragma: export
+#include "shared/allocator.h"   // IWYU pragma: export
+#include "shared/domain.h"      // IWYU pragma: export
+#include "shared/inspect.h"     // IWYU pragma: export
+#include "shared/raw_array.h"   // IWYU pragma: export
+#include "shared/raw_value.h"   // IWYU pragma: export
+#include "shared/shared.h"      // IWYU pragma: export
+#include "sync/array.h"         // IWYU pragma: export
+#include "sync/barrier.h"       // IWYU pragma: export
+#include "sync/condition.h"     // IWYU pragma: export
+#include "sync/event.h"         // IWYU pragma: export
+#include "sync/latch.h"         // IWYU pragma: export
+#include "sync/lock.h"          // IWYU pragma: export
+#include "sync/lock_guard.h"    // IWYU pragma: export
+#include "sync/once.h"          // IWYU pragma: export
+#include "sync/rlock.h"         // IWYU pragma: export
+#include "sync/rwlock.h"        // IWYU pragma: export
+#include "sync/semaphore.h"     // IWYU pragma: export
+#include "sync/value.h"         // IWYU pragma: export
 
 #endif  // MP_MP_MP_H_

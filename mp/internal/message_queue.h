@@ -1,6 +1,6 @@
 // MessageQueue: a queue of bytes between processes: MessageRings, and waiting by futex.
 //
-//   MessageQueue queue(state, nullptr);
+//   MessageQueue queue(state);
 //   queue.Put(size, [&](void* place) { memcpy(place, bytes, size); }, deadline);
 //   queue.Get([&](const void* bytes, size_t size) { ... }, [&](const Block& block) { ... },
 //             deadline);
@@ -19,6 +19,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "mp/internal/message_rings.h"
+#include "mp/internal/queue_bell.h"
 #include "mp/internal/queue_state.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
@@ -33,7 +34,7 @@ class MessageQueue {
 
   static constexpr size_t kMostInRing = MessageRings::kMostInRing;
 
-  MessageQueue(QueueState& state, const Bell* bell) : rings_(state, bell) {}
+  explicit MessageQueue(QueueState& state) : rings_(state, &kQueueBell) {}
 
   [[nodiscard]] static bool Init(QueueState& state, uint64_t limit) {
     return MessageRings::Init(state, limit);
@@ -66,6 +67,14 @@ class MessageQueue {
 
   void Shut(bool drop);
 
+  // After an operation that is such an event for `count` others, without the locks.
+  void WakeAfter(QueueEvent event, size_t count) {
+    // The unlock was an instruction that no load passes: who sleeps has said so before, and is seen
+    // here, or sees what has changed. [A] with [B]
+    if (SleepsFor(event).load(std::memory_order_relaxed) != 0) [[unlikely]]
+      Wake(event, count);
+  }
+
  private:
   // So many messages between two times that it was empty are a stream.
   static constexpr uint32_t kStream = 32;
@@ -94,13 +103,6 @@ class MessageQueue {
     return event == QueueEvent::kPut ? state().get_sleeps : state().put_sleeps;
   }
 
-  // After an operation, without the locks.
-  void WakeAfter(QueueEvent event, size_t count) {
-    // The unlock was an instruction that no load passes: who sleeps has said so before, and is seen
-    // here, or sees what has changed. [A] with [B]
-    if (SleepsFor(event).load(std::memory_order_relaxed) != 0) [[unlikely]]
-      Wake(event, count);
-  }
   void Wake(QueueEvent event, size_t count);
   void PassOn(QueueEvent event);
 

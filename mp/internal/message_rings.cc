@@ -15,12 +15,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "mp/internal/cargo.h"
+#include "mp/internal/joinable_state.h"
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/heap.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
 #include "shared/internal/futex.h"
+#include "shared/internal/journal.h"
 #include "shared/internal/limbo.h"
 #include "shared/internal/spinning.h"
 #include "shared/owner.h"
@@ -55,6 +57,11 @@ Cargo CargoOf(const MessageRings::Block& block) {
   return Cargo(words + 1, words->load(std::memory_order_relaxed));
 }
 
+// What a message takes of the capacity.
+size_t BytesFor(size_t size) {
+  return sizeof(uint64_t) + (size + QueueRing::kUnit - 1) / QueueRing::kUnit * QueueRing::kUnit;
+}
+
 // For who only tries: others have the locks for less than that, unless they are stopped.
 timespec Patience() { return MonotonicDeadline(absl::Milliseconds(50)); }
 
@@ -62,10 +69,11 @@ timespec Patience() { return MonotonicDeadline(absl::Milliseconds(50)); }
 
 using Result = MessageRings::Result;
 
-bool MessageRings::Init(QueueState& state, uint64_t limit) {
+bool MessageRings::Init(QueueState& state, uint64_t limit, uint64_t capacity) {
   QueueRing* const ring = MakeRing(state, kFirstUnits, 0);
   if (ring == nullptr) return false;
   state.limit = limit;
+  state.capacity = capacity;
   state.put.Init(/*recursive=*/false);
   state.get.Init(/*recursive=*/false);
   for (Word* word : {&state.put_ring, &state.get_ring}) {
@@ -73,7 +81,8 @@ bool MessageRings::Init(QueueState& state, uint64_t limit) {
   }
   for (Word* word :
        {&state.taken, &state.tail, &state.added, &state.head, &state.emptied, &state.put_bell,
-        &state.get_bell, &state.get_sleeps, &state.put_sleeps, &state.stray, &state.shut}) {
+        &state.get_bell, &state.get_sleeps, &state.put_sleeps, &state.stray, &state.shut,
+        &state.blocks_put, &state.blocks_taken, &state.bells, &state.put_from}) {
     word->store(0, std::memory_order_relaxed);
   }
   return true;
@@ -116,14 +125,21 @@ bool MessageRings::LockToPutSlow(RobustMutex::Result result, const timespec* dea
 
 // Before the mutex is consistent: who dies here leaves it to the next.
 void MessageRings::RepairPut() {
-  QueueRing* const last = RingAt(state_.put_ring);
+  QueueRing* last = RingAt(state_.put_ring);
+  const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
+  auto is_behind = [tail](const QueueRing* ring) {
+    return static_cast<int32_t>(ring->begin - tail.position) > 0;
+  };
+  if (is_behind(last)) {
+    // Many were to go into two rings. Nobody who gets has come that far.
+    last = RingAt(state_.put_from);
+    state_.put_ring.store(reinterpret_cast<uint64_t>(last), std::memory_order_relaxed);
+  }
   if (QueueRing* const next = last->Next(); next != nullptr) {
-    const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
-    if (next->begin == tail.position) {
-      state_.put_ring.store(reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
-    } else {
-      // Nobody who gets has come that far: there are messages of many before it that were not put.
+    if (is_behind(next)) {
       last->next.store(0, std::memory_order_relaxed);
+    } else {
+      state_.put_ring.store(reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
     }
   }
   state_.stray.store(1, std::memory_order_relaxed);
@@ -133,6 +149,11 @@ void MessageRings::RepairPut() {
 bool MessageRings::LockToGetSlow(RobustMutex::Result result, const timespec* deadline) {
   result = LockSlow(state_, state_.get, result, deadline);
   if (result != RobustMutex::Result::kOwnerDied) return result == RobustMutex::Result::kAcquired;
+  if (JoinableState* const joinable = JoinableState::Of(state_); joinable != nullptr) {
+    // What the dead one has committed is applied; it may be room for who waits to put.
+    { const Journal::Section replay(joinable->book); }
+    FutexWake(state_.gets(), kWakeAll);
+  }
   state_.stray.store(1, std::memory_order_relaxed);
   state_.get.MarkConsistent();
   return true;
@@ -149,9 +170,31 @@ Result MessageRings::MayPut(size_t messages, QueueEnd tail, QueueEnd& head) {
   return Result::kDone;
 }
 
+// What is in it.
+size_t MessageRings::BytesBetween(QueueEnd head, QueueEnd tail) const {
+  if (head.messages == tail.messages) return 0;
+  const uint64_t blocks = state_.blocks_put.load(std::memory_order_relaxed) -
+                          state_.blocks_taken.load(std::memory_order_relaxed);
+  const size_t in_rings = (tail.position - head.position) * QueueRing::kUnit;
+  return in_rings + static_cast<size_t>(std::max<int64_t>(static_cast<int64_t>(blocks), 0));
+}
+
+// So many bytes more, as far as there is a capacity.
+bool MessageRings::Holds(size_t more, QueueEnd tail, QueueEnd head) const {
+  if (state_.capacity == 0) return true;
+  const size_t there = BytesBetween(head, tail);
+  return there == 0 || there + more <= state_.capacity;
+}
+
+bool MessageRings::HasRoom(size_t size) const {
+  const QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_acquire));
+  return Holds(BytesFor(size), QueueEnd::Of(state_.tail.load(std::memory_order_acquire)), head);
+}
+
 Result MessageRings::RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring) {
   QueueEnd head;
   if (const Result result = MayPut(1, tail, head); result != Result::kDone) return result;
+  if (!Holds(units * QueueRing::kUnit, tail, head)) return Result::kBusy;
   const bool begun = static_cast<int32_t>(head.position - ring->begin) >= 0;
   const uint32_t taken = begun ? head.position : ring->begin;
   state_.taken.store(QueueEnd{head.messages, taken}.word(), std::memory_order_relaxed);
@@ -195,7 +238,14 @@ void MessageRings::Link(QueueRing& ring, QueueRing& next, QueueEnd end) {
   // Test:   QueueCrashTest.AGrowingQueueLosesNothing
   ring.next.store(address, std::memory_order_release);
   state_.put_ring.store(address, std::memory_order_relaxed);
-  state_.taken.store(end.word(), std::memory_order_relaxed);
+  const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).messages;
+  state_.taken.store(QueueEnd{taken, end.position}.word(), std::memory_order_relaxed);
+}
+
+// One that is about to be put.
+void MessageRings::CountBlock(size_t size) {
+  const Word& known = state_.Size() == 0 ? state_.blocks_taken : state_.blocks_put;
+  state_.blocks_put.store(known.load(std::memory_order_relaxed) + size, std::memory_order_relaxed);
 }
 
 Result MessageRings::TryPutBlock(const Block& block, const timespec* deadline) {
@@ -203,8 +253,11 @@ Result MessageRings::TryPutBlock(const Block& block, const timespec* deadline) {
   const MessageHead message{block.kind, block.size};
   QueueEnd tail;
   QueueRing* ring;
-  const Result result = Room(message.units(), tail, ring);
+  const bool has_room = state_.capacity == 0 || HasRoom(block.size);
+  Result result = has_room ? Room(message.units(), tail, ring) : Result::kBusy;
+  if (result == Result::kDone && !Call()) result = Result::kNoDescriptor;
   if (result == Result::kDone) {
+    CountBlock(block.size);
     uint64_t* const place = ring->At(tail.position);
     place[0] = message.unit();
     place[1] = reinterpret_cast<uint64_t>(block.address);
@@ -276,6 +329,7 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
     }
     tail = {.messages = tail.messages + 1, .position = tail.position + units};
   }
+  if (result == Result::kDone && !Call()) result = Result::kNoDescriptor;
   if (result == Result::kDone) {
     for (size_t i = 0; i < count; ++i) {
       const Outgoing out = message(i);
@@ -283,7 +337,10 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
       // Before, after: as in TryPutBlock().
       Domain::Current()->heap().SetOwner(const_cast<void*>(out.bytes), Owner::Object(&state_));
     }
-    if (ring != last) Link(*last, *ring, linked);
+    if (ring != last) {
+      state_.put_from.store(reinterpret_cast<uint64_t>(last), std::memory_order_release);
+      Link(*last, *ring, linked);
+    }
     // Before: none of them is there; who has the lock next cuts off the ring that begins behind
     //         `tail`.
     // After:  all of them are.
@@ -328,25 +385,53 @@ QueueRing* MessageRings::Follow(QueueRing* ring, QueueEnd head) {
   return ring;
 }
 
-MessageRings::Block MessageRings::TakeBlock(QueueEnd head, QueueRing& ring) {
-  const uint64_t* const place = ring.At(head.position);
+MessageRings::Block MessageRings::BlockAt(const uint64_t* place) {
   const MessageHead message = MessageHead::Of(*place);
-  const Block block{reinterpret_cast<void*>(place[1]), message.size, message.kind};
+  return {reinterpret_cast<void*>(place[1]), message.size, message.kind};
+}
+
+// First, or its burial would not look for handles in it.
+void MessageRings::PrepareToOwn(const Block& block) {
+  if (!MessageHead::HasCargo(block.kind)) return;
   Domain& domain = *Domain::Current();
-  const Owner self = domain.AsHolder();
-  // First, or its burial would not look for them.
-  if (MessageHead::HasCargo(block.kind)) {
-    domain.processes().SetFlag(self.identity(), ProcessTable::kHasHandles);
-  }
-  // From here on its block is a stray one (Q3) until it is this process's.
-  CommitHead({.messages = head.messages + 1, .position = head.position + message.units()});
-  domain.heap().SetOwner(block.address, self);
+  domain.processes().SetFlag(domain.AsHolder().identity(), ProcessTable::kHasHandles);
+}
+
+void MessageRings::Own(const Block& block) {
+  Domain& domain = *Domain::Current();
+  domain.heap().SetOwner(block.address, domain.AsHolder());
+}
+
+MessageRings::Block MessageRings::TakeBlock(const uint64_t* place, QueueEnd behind) {
+  const Block block = BlockAt(place);
+  state_.blocks_taken.store(state_.blocks_taken.load(std::memory_order_relaxed) + block.size,
+                            std::memory_order_relaxed);
+  MakeOwn(block, [&] { CommitHead(behind); });
   return block;
+}
+
+// The message in it.
+const char* MessageRings::BytesOf(const Block& block) {
+  const auto* const bytes = static_cast<const char*>(block.address);
+  return MessageHead::HasCargo(block.kind)
+             ? bytes + sizeof(Word) + CargoOf(block).words().size() * sizeof(Word)
+             : bytes;
 }
 
 void MessageRings::FreeBlock(const Block& block) {
   if (MessageHead::HasCargo(block.kind)) CargoOf(block).Drop();
   Domain::Current()->Free(block.address);
+}
+
+// A message that nobody gets.
+void MessageRings::CommitDrop(QueueEnd head) {
+  JoinableState* const joinable = JoinableState::Of(state_);
+  if (joinable == nullptr) return CommitHead(head);
+  Journal::Section section(joinable->book);
+  section.Set(state_.head, head.word());
+  section.Set(joinable->done, section.Get(joinable->done) + 1);
+  // Before, after: as in CommitHead(); and it is finished.
+  section.Commit();
 }
 
 // By who has the lock to get, or is alone.
@@ -356,24 +441,21 @@ void MessageRings::TakeAll() {
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
   while (head.messages != tail.messages) {
     ring = Follow(ring, head);
-    const uint64_t unit = *ring->At(head.position);
-    const MessageHead message = MessageHead::Of(unit);
-    switch (message.kind) {
-      case MessageHead::Kind::kSkip:
-        head.position += ring->UnitsBehind(head.position);
-        continue;
-      case MessageHead::Kind::kBlock:
-      case MessageHead::Kind::kCargo:
-      case MessageHead::Kind::kObject:
-      case MessageHead::Kind::kRaw:
-        FreeBlock(TakeBlock(head, *ring));
-        break;
-      case MessageHead::Kind::kBytes:
-        break;
+    const uint64_t* const place = ring->At(head.position);
+    const MessageHead message = MessageHead::Of(*place);
+    if (message.kind == MessageHead::Kind::kSkip) {
+      head.position += ring->UnitsBehind(head.position);
+      continue;
     }
     ++head.messages;
     head.position += message.units();
-    CommitHead(head);
+    if (message.kind == MessageHead::Kind::kBytes) {
+      CommitDrop(head);
+    } else {
+      const Block block = BlockAt(place);
+      MakeOwn(block, [&] { CommitDrop(head); });
+      FreeBlock(block);
+    }
   }
 }
 
@@ -385,24 +467,55 @@ bool MessageRings::MayGo(QueueEvent event) const {
          state_.shut.load(std::memory_order_relaxed) != 0;
 }
 
-void MessageRings::RingBell(QueueEvent event) {
-  bell_->Ring(event);
+bool MessageRings::RingForMessage() {
+  if (!bell_->Ring(state_, QueueEvent::kPut)) return false;
   // Before: it rings again.
   // After:  who waits has heard it, and arms it again if there is nothing.
-  Word& armed = event == QueueEvent::kPut ? state_.put_bell : state_.get_bell;
-  armed.store(0, std::memory_order_relaxed);
+  state_.put_bell.store(0, std::memory_order_relaxed);
+  return true;
 }
 
-MessageRings::Armed MessageRings::Arm(QueueEvent event, absl::FunctionRef<void()> drain,
-                                      const timespec* deadline) {
-  const bool put = event == QueueEvent::kPut;
-  if (!(put ? LockToPut(deadline) : LockToGet(deadline))) return Armed::kBusy;
-  const bool arm = !MayGo(event);
+// `head`: as it is to be.
+void MessageRings::RingForRoom(QueueEnd head) {
+  const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
+  if (BytesBetween(head, tail) >= state_.get_bell.load(std::memory_order_relaxed)) return;
+  if (!bell_->Ring(state_, QueueEvent::kGet)) return;
+  // Before, after: as in RingForMessage().
+  state_.get_bell.store(0, std::memory_order_relaxed);
+}
+
+MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<void()> drain,
+                                                const timespec* deadline) {
+  if (!LockToPut(deadline)) return Armed::kBusy;
+  const bool arm = !MayGo(QueueEvent::kPut);
   if (arm) {
+    // Before: whoever was called before is to find out that it was in vain.
+    // After:  who is called next has not been called before, or for once too often.
+    // Test:   PipeCrashTest.WhoeverTookTheLastTheNextIsTold
+    state_.put_bell.store(1, std::memory_order_relaxed);
+    CompilerFence();
     drain();
-    (put ? state_.put_bell : state_.get_bell).store(1, std::memory_order_relaxed);
   }
-  Unlock(put ? state_.put : state_.get);
+  Unlock(state_.put);
+  return arm ? Armed::kYes : Armed::kMayGo;
+}
+
+MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<void()> drain,
+                                             const timespec* deadline) {
+  if (!LockToGet(deadline)) return Armed::kBusy;
+  // So that the two sides do not take turns with every message.
+  const size_t most =
+      std::min(state_.capacity / 2, state_.capacity - std::min(BytesFor(size), state_.capacity));
+  const QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
+  const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
+  const bool arm = !Holds(BytesFor(size), tail, head);
+  if (arm) {
+    // Before, after: as in ArmForMessage().
+    state_.get_bell.store(most + 1, std::memory_order_relaxed);
+    CompilerFence();
+    drain();
+  }
+  Unlock(state_.get);
   return arm ? Armed::kYes : Armed::kMayGo;
 }
 
@@ -410,16 +523,14 @@ MessageRings::Armed MessageRings::Arm(QueueEvent event, absl::FunctionRef<void()
 
 void MessageRings::Shut(bool drop) {
   static_cast<void>(LockToPut(nullptr));
+  // Where there is no descriptor to do it with, they learn of it when something wakes them.
+  static_cast<void>(Call());
   // Before: messages may be put.
-  // After:  none are. Who sleeps is woken by the caller, or its burial; or hears the bell.
-  // Test:   QueueCrashTest.AShutdownIsSeenByAll
+  // After:  none are. Who sleeps is woken by the caller, or its burial; or has heard the bell.
+  // Test:   QueueCrashTest.AShutdownIsSeenByAll, QueueWaitCrashTest.WhoIsToldOfTheEndIsCalled
   state_.shut.fetch_or(QueueState::kShut | (drop ? QueueState::kDropped : 0),
                        std::memory_order_release);
-  if (state_.put_bell.load(std::memory_order_relaxed) != 0) RingBell(QueueEvent::kPut);
   Unlock(state_.put);
-  static_cast<void>(LockToGet(nullptr));
-  if (state_.get_bell.load(std::memory_order_relaxed) != 0) RingBell(QueueEvent::kGet);
-  Unlock(state_.get);
   if (drop) {
     static_cast<void>(LockToGet(nullptr));
     TakeAll();
@@ -445,7 +556,8 @@ void MessageRings::FreeStray() {
 // By who has both locks.
 void MessageRings::FreeAllStray() {
   std::set<const void*> known = {
-      &state_, reinterpret_cast<void*>(state_.name.load(std::memory_order_relaxed))};
+      &state_, reinterpret_cast<void*>(state_.name.load(std::memory_order_relaxed)),
+      reinterpret_cast<void*>(state_.bells.load(std::memory_order_relaxed))};
   QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
   for (QueueRing* ring = RingAt(state_.get_ring); ring != nullptr; ring = ring->Next()) {
@@ -466,6 +578,9 @@ void MessageRings::FreeAllStray() {
       head.position += message.units();
       ++head.messages;
     }
+  }
+  if (const JoinableState* const joinable = JoinableState::Of(state_); joinable != nullptr) {
+    joinable->ForEachBlock([&](const void* block) { known.insert(block); });
   }
   Domain& domain = *Domain::Current();
   std::vector<Heap::Block> stray;
@@ -488,9 +603,11 @@ void MessageRings::FreeAll() {
   static_cast<void>(LockToPut(nullptr));
   Unlock(state_.put);
   static_cast<void>(LockToGet(nullptr));
+  state_.get_bell.store(0, std::memory_order_relaxed);  // nobody is left to be called
   TakeAll();
   Unlock(state_.get);
   if (state_.stray.load(std::memory_order_relaxed) != 0) FreeAllStray();
+  Domain::Current()->Free(reinterpret_cast<void*>(state_.bells.load(std::memory_order_relaxed)));
   for (QueueRing* ring = RingAt(state_.get_ring); ring != nullptr;) {
     QueueRing* const next = ring->Next();
     Domain::Current()->Free(ring);

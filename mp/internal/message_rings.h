@@ -40,7 +40,8 @@ enum class QueueEvent { kPut, kGet };
 // death leaves it asleep beside it. It is called in vain if the caller then dies.
 class Bell {
  public:
-  virtual void Ring(QueueEvent event) const = 0;
+  // False: nobody was called, for want of descriptors; then nothing is put.
+  [[nodiscard]] virtual bool Ring(QueueState& state, QueueEvent event) const = 0;
 
  protected:
   Bell() = default;
@@ -56,6 +57,8 @@ class MessageRings {
     kBusy,  // it is full, or empty; or its lock was not free until the deadline
     kShut,  // nobody may put any more; or there is nothing left to get
     kNoMemory,
+    kNoDescriptor,  // to call who waits by one
+    kRefused,       // by who gets: the message stays
   };
 
   // Of a message that lies in a ring, in bytes. Longer ones are copied by many at once, outside of
@@ -79,7 +82,8 @@ class MessageRings {
   MessageRings(QueueState& state, const Bell* bell) : state_(state), bell_(bell) {}
 
   // Makes the rest of what `state` has. False: there is no memory.
-  [[nodiscard]] static bool Init(QueueState& state, uint64_t limit);
+  // `capacity`: of bytes, see Q4; 0: none.
+  [[nodiscard]] static bool Init(QueueState& state, uint64_t limit, uint64_t capacity = 0);
 
   // `write(place)` writes `size` bytes, at most kMostInRing, to a place aligned to 8, while nobody
   // else can put. `deadline`, for the lock, is on CLOCK_MONOTONIC; nullptr: never; in the past:
@@ -95,7 +99,13 @@ class MessageRings {
   // `read(place, size)` reads a message in the ring, while nobody else can get, and `take(block)`
   // gets a block, which is this process's then.
   template <typename Read, typename Take>
-  Result TryGet(const Read& read, const Take& take, const timespec* deadline);
+  Result TryGet(const Read& read, const Take& take, const timespec* deadline) {
+    return TryGetIf([](const void*, size_t) { return true; }, read, take, deadline);
+  }
+  // Unless `accept(bytes, size)` of the message says no: then kRefused.
+  template <typename Accept, typename Read, typename Take>
+  Result TryGetIf(const Accept& accept, const Read& read, const Take& take,
+                  const timespec* deadline);
   // The same of up to `most` messages; how many there were is left in `count`.
   template <typename Read, typename Take>
   Result TryGetMany(size_t most, size_t& count, const Read& read, const Take& take,
@@ -103,11 +113,25 @@ class MessageRings {
 
   // Without a lock: whether who waits for it may find what it wants.
   bool MayGo(QueueEvent event) const;
+  // The same, to put a message of `size` bytes.
+  bool HasRoom(size_t size) const;
 
-  // The bell rings before the next one, unless it may go now: then false. Before that, with nobody
-  // about to ring, `drain()`: of bells that rang for others. kBusy: the lock was not free.
+  // The bell rings before the next put, unless there is something to get now. With nobody about to
+  // ring, `drain()`: of bells that rang for others. kBusy: the lock was not free.
   enum class Armed { kYes, kMayGo, kBusy };
-  Armed Arm(QueueEvent event, absl::FunctionRef<void()> drain, const timespec* deadline);
+  Armed ArmForMessage(absl::FunctionRef<void()> drain, const timespec* deadline);
+  // Where there is a capacity, and no room for a message of `size` bytes: before a get after which
+  // there is, and it is half empty.
+  Armed ArmForRoom(size_t size, absl::FunctionRef<void()> drain, const timespec* deadline);
+
+  // `change()` by who has the lock to put. False: it was not free.
+  template <typename Change>
+  bool WithPutLock(const timespec* deadline, const Change& change) {
+    if (!LockToPut(deadline)) return false;
+    const Unlocker unlocker(state_.put);
+    change();
+    return true;
+  }
 
   // Nobody puts any more; `drop`: nor gets what is left, which is freed.
   void Shut(bool drop);
@@ -119,6 +143,8 @@ class MessageRings {
   // At its end.
   void FreeAll();
 
+  // The bytes of its message, behind its cargo.
+  static const char* BytesOf(const Block& block);
   // A block that was taken: its handles are dropped, and it is freed.
   static void FreeBlock(const Block& block);
 
@@ -126,7 +152,7 @@ class MessageRings {
   // Messages since it was empty, when it was last found so here.
   uint32_t streak() const { return streak_; }
 
- private:
+ protected:
   // False: not by `deadline`.
   bool LockToPut(const timespec* deadline) {
     const RobustMutex::Result result = state_.put.TryLock();
@@ -157,25 +183,44 @@ class MessageRings {
   Result Room(uint32_t units, QueueEnd& tail, QueueRing*& ring);
   Result RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring);
   Result MayPut(size_t messages, QueueEnd tail, QueueEnd& head);
+  bool Holds(size_t more, QueueEnd tail, QueueEnd head) const;
+  size_t BytesBetween(QueueEnd head, QueueEnd tail) const;
+  void CountBlock(size_t size);
   bool Grow(uint32_t capacity, QueueEnd tail, QueueRing& ring);
   void Link(QueueRing& ring, QueueRing& next, QueueEnd end);
   void Commit(QueueEnd tail, uint32_t units) {
     CommitTail({.messages = tail.messages + 1, .position = tail.position + units});
   }
   void CommitTail(QueueEnd tail);
+  // Before it: who waits by descriptor is called. False: kNoDescriptor.
+  bool Call() { return state_.put_bell.load(std::memory_order_relaxed) == 0 || RingForMessage(); }
   // By who has the lock to get: the message at `head`, or why there is none.
   Result Next(QueueEnd& head, QueueRing*& ring);
   Result NextSlow(QueueEnd head);
   QueueRing* Follow(QueueRing* ring, QueueEnd head);
   void CommitHead(QueueEnd head);
-  Block TakeBlock(QueueEnd head, QueueRing& ring);
+  void CommitDrop(QueueEnd head);
+  static Block BlockAt(const uint64_t* place);
+  // A block of the queue's is this process's by `commit`.
+  template <typename Commit>
+  static void MakeOwn(const Block& block, const Commit& commit) {
+    PrepareToOwn(block);
+    commit();
+    // From there on it was a stray one (Q3).
+    Own(block);
+  }
+  static void PrepareToOwn(const Block& block);
+  static void Own(const Block& block);
+  Block TakeBlock(const uint64_t* place, QueueEnd behind);
   void TakeAll();
 
-  void RingBell(QueueEvent event);
+  bool RingForMessage();
+  void RingForRoom(QueueEnd head);
   void FreeStray();
   void FreeAllStray();
   void RepairPut();
 
+ private:
   QueueState& state_;
   const Bell* const bell_;
   uint32_t streak_ = 0;
@@ -186,18 +231,17 @@ class MessageRings {
 inline MessageRings::Result MessageRings::Room(uint32_t units, QueueEnd& tail, QueueRing*& ring) {
   tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
   ring = reinterpret_cast<QueueRing*>(state_.put_ring.load(std::memory_order_relaxed));
-  const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).position;
+  const QueueEnd taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed));
   // As far as it is known; of the ring before, nothing is in this one.
-  const uint32_t used = tail.position - taken;
-  const bool simple = state_.shut.load(std::memory_order_relaxed) == 0 && state_.limit == 0 &&
+  const uint32_t used = tail.position - taken.position;
+  const bool simple = state_.shut.load(std::memory_order_relaxed) == 0 &&
+                      (state_.limit == 0 || tail.messages - taken.messages < state_.limit) &&
                       ring->UnitsBehind(tail.position) >= units && ring->capacity() >= used &&
                       ring->capacity() - used >= units;
   return simple ? Result::kDone : RoomSlow(units, tail, ring);
 }
 
 inline void MessageRings::CommitTail(QueueEnd tail) {
-  if (state_.put_bell.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    RingBell(QueueEvent::kPut);
   // Before: there is no such message; its bytes are scratch (Q1).
   // After:  it is there, though nobody was woken: who comes to get it sees it, who sleeps is woken
   //         by the burial, for the word has changed, or has heard the bell.
@@ -215,6 +259,8 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
   QueueEnd tail;
   QueueRing* ring;
   const Result result = Room(units, tail, ring);
+  if (result == Result::kDone && !Call()) [[unlikely]]
+    return Result::kNoDescriptor;
   if (result == Result::kDone) {
     uint64_t* const place = ring->At(tail.position);
     *place = message.unit();
@@ -228,7 +274,7 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
 
 inline void MessageRings::CommitHead(QueueEnd head) {
   if (state_.get_bell.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    RingBell(QueueEvent::kGet);
+    RingForRoom(head);
   // Before: the message is there, for whoever comes.
   // After:  it is this process's, and dies with it. Who waits to put is woken by the burial, for
   //         the word has changed, or has heard the bell.
@@ -251,9 +297,9 @@ inline MessageRings::Result MessageRings::Next(QueueEnd& head, QueueRing*& ring)
   }
 }
 
-template <typename Read, typename Take>
-MessageRings::Result MessageRings::TryGet(const Read& read, const Take& take,
-                                          const timespec* deadline) {
+template <typename Accept, typename Read, typename Take>
+MessageRings::Result MessageRings::TryGetIf(const Accept& accept, const Read& read,
+                                            const Take& take, const timespec* deadline) {
   if (!LockToGet(deadline)) return Result::kBusy;
   const Unlocker unlocker(state_.get);
   QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
@@ -262,11 +308,18 @@ MessageRings::Result MessageRings::TryGet(const Read& read, const Take& take,
   if (result == Result::kDone) {
     const uint64_t* const place = ring->At(head.position);
     const MessageHead message = MessageHead::Of(*place);
+    const QueueEnd behind = {.messages = head.messages + 1,
+                             .position = head.position + message.units()};
     if (message.kind == MessageHead::Kind::kBytes) {
-      read(static_cast<const void*>(place + 1), message.size);
-      CommitHead({.messages = head.messages + 1, .position = head.position + message.units()});
+      const void* const bytes = place + 1;
+      if (!accept(bytes, message.size)) return Result::kRefused;
+      read(bytes, message.size);
+      CommitHead(behind);
     } else {
-      take(TakeBlock(head, *ring));
+      if (!accept(static_cast<const void*>(BytesOf(BlockAt(place))), message.size)) {
+        return Result::kRefused;
+      }
+      take(TakeBlock(place, behind));
     }
   }
   return result;
@@ -291,12 +344,12 @@ MessageRings::Result MessageRings::TryGetMany(size_t most, size_t& count, const 
     if (result != Result::kDone) break;
     const uint64_t* const place = ring->At(at.position);
     const MessageHead message = MessageHead::Of(*place);
+    head = {.messages = at.messages + 1, .position = at.position + message.units()};
     if (message.kind == MessageHead::Kind::kBytes) {
       read(static_cast<const void*>(place + 1), message.size);
     } else {
-      take(TakeBlock(at, *ring));
+      take(TakeBlock(place, head));
     }
-    head = {.messages = at.messages + 1, .position = at.position + message.units()};
     ++count;
   }
   if (count != 0) {

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -48,9 +47,7 @@ void Received::Read(const void* place, size_t size) {
 
 void Received::Take(const MessageRings::Block& block) {
   block_ = block;
-  const char* begin = static_cast<const char*>(block.address);
-  if (MessageHead::HasCargo(block.kind)) begin += BytesBefore(handles().size());
-  bytes_ = {begin, block.size};
+  bytes_ = {MessageRings::BytesOf(block), block.size};
 }
 
 absl::Span<const Word> Received::handles() const {
@@ -87,21 +84,20 @@ absl::Status Sent::Load(const Encoder& encoder, QueueState& state, MessageHead::
 
 // Queues ---------------------------------------------------------------------------------------
 
-absl::StatusOr<QueueState*> QueueCalls::Make(size_t maxsize, std::string_view name) {
-  // What is counted is less than that.
-  constexpr size_t kMost = std::numeric_limits<int32_t>::max();
+absl::StatusOr<QueueState*> QueueCalls::Make(size_t maxsize, std::string_view name,
+                                             ObjectType type) {
   bool has_memory = true;
-  absl::StatusOr<QueueState*> state =
-      MakeObject<QueueState>(ObjectType::kQueue, name, [&](QueueState& made) {
-        has_memory = MessageQueue::Init(made, maxsize < kMost ? maxsize : 0);
-      });
+  absl::StatusOr<QueueState*> state = MakeObject<QueueState>(type, name, [&](QueueState& made) {
+    has_memory = MessageQueue::Init(made, LimitFor(maxsize));
+  });
   if (!state.ok() || has_memory) return state;
   FreeCell(*state);
-  return absl::ResourceExhaustedError("Queue: no memory for its first messages");
+  return absl::ResourceExhaustedError(
+      absl::StrCat(NameOf(type), ": no memory for its first messages"));
 }
 
-QueueState* QueueCalls::MakeOrDie(size_t maxsize, std::string_view name) {
-  return OrCannotMake(Make(maxsize, name), ObjectType::kQueue, sizeof(QueueState), name);
+QueueState* QueueCalls::MakeOrDie(size_t maxsize, std::string_view name, ObjectType type) {
+  return OrCannotMake(Make(maxsize, name, type), type, sizeof(QueueState), name);
 }
 
 absl::Status QueueCalls::PutFailed(Result result, const QueueState& state) {
@@ -110,6 +106,10 @@ absl::Status QueueCalls::PutFailed(Result result, const QueueState& state) {
       return absl::DeadlineExceededError("the queue is full");
     case Result::kShut:
       return absl::FailedPreconditionError(absl::StrCat(state.Describe(), " is shut down"));
+    case Result::kNoDescriptor:
+      return absl::ResourceExhaustedError(
+          absl::StrCat(state.Describe(),
+                       ": no descriptor to call those who wait for it by one: see RLIMIT_NOFILE"));
     default:
       return absl::ResourceExhaustedError(
           absl::StrCat(state.Describe(), ": no memory for another message: see MP_COMMIT_LIMIT"));
@@ -124,7 +124,7 @@ absl::Status QueueCalls::GetFailed(Result result, const QueueState& state) {
 
 absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const timespec* deadline,
                              MessageHead::Kind with_cargo) {
-  MessageQueue queue(state, nullptr);
+  MessageQueue queue(state);
   if (!Sent::NeedsBlock(encoder)) {
     return AfterPut(queue.Put(
                         encoder.size(), [&](void* place) { encoder.CopyTo(place); }, deadline),
@@ -140,7 +140,7 @@ absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const ti
 
 absl::Status QueueCalls::PutBlock(QueueState& state, const MessageRings::Block& block,
                                   const timespec* deadline) {
-  return AfterPut(MessageQueue(state, nullptr).PutBlock(block, deadline), state);
+  return AfterPut(MessageQueue(state).PutBlock(block, deadline), state);
 }
 
 absl::Status QueueCalls::PutMany(QueueState& state, size_t count,
@@ -151,14 +151,13 @@ absl::Status QueueCalls::PutMany(QueueState& state, size_t count,
     return absl::InvalidArgumentError(absl::StrCat(
         state.Describe(), ": ", count, " values at once, where there is room for ", state.limit));
   }
-  return AfterPut(MessageQueue(state, nullptr).PutMany(count, message, deadline), state);
+  return AfterPut(MessageQueue(state).PutMany(count, message, deadline), state);
 }
 
 absl::Status QueueCalls::Get(QueueState& state, Received& received, const timespec* deadline) {
-  const Result result =
-      MessageQueue(state, nullptr)
-          .Get([&](const void* place, size_t size) { received.Read(place, size); },
-               [&](const MessageRings::Block& block) { received.Take(block); }, deadline);
+  const Result result = MessageQueue(state).Get(
+      [&](const void* place, size_t size) { received.Read(place, size); },
+      [&](const MessageRings::Block& block) { received.Take(block); }, deadline);
   return AfterGet(result, state);
 }
 
@@ -167,11 +166,9 @@ absl::Status QueueCalls::GetMany(QueueState& state, size_t most,
                                  const timespec* deadline) {
   size_t count;
   auto next = [&]() -> Received& { return *received.emplace_back(std::make_unique<Received>()); };
-  const Result result =
-      MessageQueue(state, nullptr)
-          .GetMany(
-              most, count, [&](const void* place, size_t size) { next().Read(place, size); },
-              [&](const MessageRings::Block& block) { next().Take(block); }, deadline);
+  const Result result = MessageQueue(state).GetMany(
+      most, count, [&](const void* place, size_t size) { next().Read(place, size); },
+      [&](const MessageRings::Block& block) { next().Take(block); }, deadline);
   return AfterGet(result, state);
 }
 
@@ -212,7 +209,7 @@ absl::Status QueueCalls::CheckOpen(const QueueState& state) {
 }
 
 void QueueCalls::Shutdown(QueueState& state, bool immediate) {
-  MessageQueue(state, nullptr).Shut(immediate);
+  MessageQueue(state).Shut(immediate);
 }
 
 }  // namespace mp::internal

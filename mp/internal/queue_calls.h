@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -108,8 +109,15 @@ class QueueCalls {
  public:
   using Result = MessageRings::Result;
 
-  static absl::StatusOr<QueueState*> Make(size_t maxsize, std::string_view name);
-  static QueueState* MakeOrDie(size_t maxsize, std::string_view name);
+  static absl::StatusOr<QueueState*> Make(size_t maxsize, std::string_view name,
+                                          ObjectType type = ObjectType::kQueue);
+  static QueueState* MakeOrDie(size_t maxsize, std::string_view name,
+                               ObjectType type = ObjectType::kQueue);
+  // What a maxsize is to a state: what is counted is less than that.
+  static uint64_t LimitFor(size_t maxsize) {
+    constexpr size_t kMost = std::numeric_limits<int32_t>::max();
+    return maxsize < kMost ? maxsize : 0;
+  }
 
   static absl::Status Put(QueueState& state, const Encoder& encoder, const timespec* deadline,
                           MessageHead::Kind with_cargo = MessageHead::Kind::kCargo);

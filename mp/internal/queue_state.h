@@ -6,28 +6,39 @@
 //   limit        maker              all         messages that it holds at most; 0: memory's
 //   put          pthread            who puts    the lock of who puts
 //   put_ring     who puts           who puts    the last ring
-//   taken        who puts           who puts    what `head` was when somebody last looked
+//   taken        who puts           who puts    what `head` was when somebody last looked; or, of
+//                                               its position, where put_ring begins
 //   put_bell     who has `put`      who puts    1: somebody is to be called before the next put
 //   tail         who puts           all         QueueEnd: all that was ever put; commits a put
+//   capacity     maker              who puts    bytes that it holds at most, see Q4; 0: memory's
+//   blocks_put   who puts           all         bytes in blocks, of all that was ever put
+//   put_from     who puts           who puts    the ring before put_ring, when many went into both
 //   get          pthread            who gets    the lock of who gets
 //   get_ring     who gets           who gets    the first ring
 //   added        who gets           who gets    what `tail` was when somebody last looked
-//   get_bell     who has `get`      who gets    1: somebody is to be called before the next get
+//   get_bell     who has `get`      who gets    not 0: somebody is to be called before a get that
+//                                               leaves less than so many bytes
 //   head         who gets           all         QueueEnd: all that was ever taken; commits a get
+//   blocks_taken who gets           all         bytes in blocks, of all that was ever taken
 //   emptied      who gets           who gets    messages ever taken when it was last empty
 //   get_sleeps   all                who puts    1: somebody may sleep on the low half of `tail`
 //   put_sleeps   all                who gets    1: somebody may sleep on the low half of `head`
 //   stray        who has a lock     all         1: there may be blocks to free, see Q3
 //   shut         who shuts it       all         kShut, kDropped; ends all sleep
+//   bells        who has `put`      who puts    a block with whom to call (queue_bell.h); 0: none
+//   yet
 //
 //   Q1  head <= tail, in messages and in units; [head, tail) holds whole messages, all else in a
 //       ring is scratch.
 //   Q2  The rings from get_ring on are linked by `next`, the last one is put_ring; but while
-//       somebody puts, or who put has died, put_ring may be the last but one: then no message has
-//       been put into the last, and it begins at `tail`, or behind it.
-//   Q3  Blocks of the queue that are neither its rings, nor of its messages, nor its name, are in
+//       somebody puts, or who put has died, put_ring may be the last but one; and the last one may
+//       begin behind `tail`: then it follows put_from, and nobody who gets goes there.
+//   Q3  Blocks of the queue that are none of its rings, its messages, its name or its bells, are in
 //       the hands of who holds one of the locks; or of one who died with it, and then `stray` is
 //       set by the next holder.
+//   Q4  Where there is a capacity, what is in the rings and in blocks is no more than that, or it
+//       is one message; but a ring is filled to its end. Who dies with a block leaves too much in
+//       blocks_put or blocks_taken, until somebody puts a block where nothing is.
 //   Repair after a death: who gets a lock whose holder has died moves put_ring on, or cuts off the
 //   ring that begins behind `tail` (Q2), and sets `stray`; who has both locks then frees what Q3
 //   calls stray. A death in the middle of that begins it anew.
@@ -70,16 +81,21 @@ struct QueueState : ObjectHeader {
   Word taken;
   Word put_bell;
   alignas(kLine) Word tail;
+  uint64_t capacity;
+  Word blocks_put;
+  Word put_from;
   alignas(kLine) RobustMutex get;
   Word get_ring;
   Word added;
   Word get_bell;
   alignas(kLine) Word head;
   Word emptied;
+  Word blocks_taken;
   alignas(kLine) Word get_sleeps;
   Word put_sleeps;
   Word stray;
   Word shut;
+  Word bells;
 
   void FreeBlocks();
 

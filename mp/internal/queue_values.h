@@ -6,7 +6,6 @@
 #include <time.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstring>
 #include <deque>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -33,10 +33,15 @@ class QueueValues {
   static absl::Status Put(QueueState& state, const T& value, const timespec* deadline) {
     if constexpr (kIsSmall) {
       return QueueCalls::AfterPut(
-          MessageQueue(state, nullptr)
-              .Put(
-                  sizeof(T), [&](void* place) { std::memcpy(place, &value, sizeof(T)); }, deadline),
+          MessageQueue(state).Put(
+              sizeof(T), [&](void* place) { std::memcpy(place, &value, sizeof(T)); }, deadline),
           state);
+    } else if constexpr (kIsBytes) {
+      absl::StatusOr<LoanBlock> block =
+          LoanBlock::Make(sizeof(T), alignof(T), MessageHead::Kind::kBlock);
+      if (!block.ok()) return block.status();
+      std::memcpy(block->place(), &value, sizeof(T));
+      return PutLoan(state, *block, deadline);
     } else {
       Encoder encoder;
       if (const absl::Status status = Encode(value, encoder); !status.ok()) return status;
@@ -45,18 +50,8 @@ class QueueValues {
   }
 
   static absl::StatusOr<T> Get(QueueState& state, const timespec* deadline) {
-    if constexpr (kIsSmall) {
-      Raw raw;
-      const MessageQueue::Result result =
-          MessageQueue(state, nullptr)
-              .Get([&](const void* place, size_t) { std::memcpy(&raw, place, sizeof(T)); },
-                   [&](const MessageRings::Block& block) {
-                     std::memcpy(&raw, block.address, sizeof(T));
-                     MessageRings::FreeBlock(block);
-                   },
-                   deadline);
-      if (result != MessageQueue::Result::kDone) return QueueCalls::GetFailed(result, state);
-      return OfRaw(raw);
+    if constexpr (kIsBytes) {
+      return GetByBytes(state, deadline);
     } else {
       Received received;
       if (const absl::Status status = QueueCalls::Get(state, received, deadline); !status.ok()) {
@@ -106,9 +101,19 @@ class QueueValues {
 
   static absl::StatusOr<std::vector<T>> GetMany(QueueState& state, size_t most,
                                                 const timespec* deadline) {
-    std::vector<std::unique_ptr<Received>> received;
     std::vector<T> values;
     if (most == 0) return values;
+    if constexpr (kIsBytes) {
+      values.reserve(std::min<size_t>(most, state.Size()));
+      auto take = [&values](const T& bytes) { values.push_back(bytes); };
+      const MessageQueue::Result result = GetManyBytes(state, most, take, deadline);
+      if (result != MessageQueue::Result::kDone) return QueueCalls::GetFailed(result, state);
+      for (const T& value : values) {
+        if (!BytesAreValue(value)) return NoValue();
+      }
+      return values;
+    }
+    std::vector<std::unique_ptr<Received>> received;
     if (const absl::Status status = QueueCalls::GetMany(state, most, received, deadline);
         !status.ok()) {
       return status;
@@ -152,19 +157,25 @@ class QueueValues {
     return QueueCalls::Put(state, encoder, deadline, MessageHead::Kind::kObject);
   }
 
+  // Of a block that stays where it is.
+  static absl::StatusOr<T> OfBlock(const MessageRings::Block& block) {
+    Received received;
+    const absl::Cleanup release = [&] { static_cast<void>(received.ReleaseBlock()); };
+    received.Take(block);
+    return Of(received);
+  }
+
   static absl::StatusOr<LoanBlock> GetLoan(QueueState& state, const timespec* deadline) {
     if constexpr (kFixedSize<T> != 0) {
       LoanBlock loan;
-      const MessageQueue::Result result =
-          MessageQueue(state, nullptr)
-              .Get(
-                  [&](const void* place, size_t) {
-                    auto copy = std::make_shared_for_overwrite<Raw>();
-                    std::memcpy(copy.get(), place, sizeof(T));
-                    void* const at = copy.get();
-                    loan = LoanBlock(std::move(copy), at, sizeof(T));
-                  },
-                  [&](const MessageRings::Block& block) { loan = LoanBlock(block); }, deadline);
+      const MessageQueue::Result result = MessageQueue(state).Get(
+          [&](const void* place, size_t) {
+            auto copy = std::make_shared_for_overwrite<Raw>();
+            std::memcpy(copy.get(), place, sizeof(T));
+            void* const at = copy.get();
+            loan = LoanBlock(std::move(copy), at, sizeof(T));
+          },
+          [&](const MessageRings::Block& block) { loan = LoanBlock(block); }, deadline);
       if (result != MessageQueue::Result::kDone) return QueueCalls::GetFailed(result, state);
       return loan;
     } else {
@@ -201,19 +212,72 @@ class QueueValues {
   }
 
  private:
+  static constexpr bool kIsBytes = kFixedSize<T> != 0;
   // It goes through the ring as it is.
-  static constexpr bool kIsSmall = kFixedSize<T> != 0 && sizeof(T) <= MessageRings::kMostInRing;
+  static constexpr bool kIsSmall = kIsBytes && sizeof(T) <= MessageRings::kMostInRing;
 
   struct alignas(T) Raw {
     std::byte bytes[sizeof(T)];
   };
 
-  static absl::StatusOr<T> OfRaw(const Raw& raw) {
-    if (!BytesAreValue(*reinterpret_cast<const T*>(&raw))) {
-      return absl::DataLossError(
-          absl::StrCat(TypeName<T>(), ": bytes that are no value: a bool is 0 or 1"));
+  // Hands the bytes of a message to `take`, as those of a T.
+  template <class Take>
+  static auto Reader(const Take& take) {
+    return [&take](const void* place, size_t) {
+      if constexpr (alignof(T) <= QueueRing::kUnit) {
+        take(*static_cast<const T*>(place));
+      } else {
+        Raw raw;
+        std::memcpy(&raw, place, sizeof(T));
+        take(*reinterpret_cast<const T*>(&raw));
+      }
+    };
+  }
+  template <class Take>
+  static auto Taker(const Take& take) {
+    return [&take](const MessageRings::Block& block) {
+      const LoanBlock taken(block);  // also where `take` throws
+      take(*static_cast<const T*>(block.address));
+    };
+  }
+  template <class Take>
+  static MessageQueue::Result GetBytes(QueueState& state, const Take& take,
+                                       const timespec* deadline) {
+    if constexpr (kIsSmall) {
+      return MessageQueue(state).Get(Reader(take), Taker(take), deadline);
+    } else {
+      // Without the lock.
+      LoanBlock taken;
+      const MessageQueue::Result result = MessageQueue(state).Get(
+          [](const void*, size_t) {},
+          [&taken](const MessageRings::Block& block) { taken = LoanBlock(block); }, deadline);
+      if (result == MessageQueue::Result::kDone) take(*static_cast<const T*>(taken.place()));
+      return result;
     }
-    return std::bit_cast<T>(raw);
+  }
+  template <class Take>
+  static MessageQueue::Result GetManyBytes(QueueState& state, size_t most, const Take& take,
+                                           const timespec* deadline) {
+    size_t count;
+    return MessageQueue(state).GetMany(most, count, Reader(take), Taker(take), deadline);
+  }
+
+  // One variable, and one way out: so the value is made where the caller has it.
+  static absl::StatusOr<T> GetByBytes(QueueState& state, const timespec* deadline) {
+    absl::StatusOr<T> value;
+    auto take = [&value](const T& bytes) { value.emplace(bytes); };
+    const MessageQueue::Result result = GetBytes(state, take, deadline);
+    if (result != MessageQueue::Result::kDone) {
+      value = QueueCalls::GetFailed(result, state);
+    } else if (!BytesAreValue(*value)) {
+      value = NoValue();
+    }
+    return value;
+  }
+
+  static absl::Status NoValue() {
+    return absl::DataLossError(
+        absl::StrCat(TypeName<T>(), ": bytes that are no value: a bool is 0 or 1"));
   }
 };
 

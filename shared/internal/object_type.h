@@ -28,12 +28,15 @@ enum class ObjectType : uint8_t {
   kRwLock,
   kOnce,
   kQueue,
+  kPipe,
+  kSimpleQueue,
+  kJoinableQueue,
 };
 
 inline constexpr std::string_view kObjectTypeNames[] = {
-    "none",    "Lock",      "RLock",  "Shared", "RawValue",  "RawArray",
-    "Event",   "Condition", "Value",  "Array",  "Semaphore", "BoundedSemaphore",
-    "Barrier", "Latch",     "RWLock", "Once",   "Queue",
+    "none",      "Lock",  "RLock", "Shared",    "RawValue",         "RawArray",      "Event",
+    "Condition", "Value", "Array", "Semaphore", "BoundedSemaphore", "Barrier",       "Latch",
+    "RWLock",    "Once",  "Queue", "Pipe",      "SimpleQueue",      "JoinableQueue",
 };
 
 // "?" for a value that is none of ours.
@@ -41,7 +44,7 @@ constexpr std::string_view NameOf(ObjectType type) {
   const auto index = static_cast<uint8_t>(type);
   return index < std::size(kObjectTypeNames) ? kObjectTypeNames[index] : "?";
 }
-static_assert(NameOf(ObjectType::kQueue) == "Queue");
+static_assert(NameOf(ObjectType::kJoinableQueue) == "JoinableQueue");
 
 }  // namespace mp::internal
 

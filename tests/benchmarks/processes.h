@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <type_traits>
 
 #include "tests/support/inherited.h"
 
@@ -19,7 +20,7 @@ namespace mp::benchmarks {
 
 // Forks `count` processes (at most 64), each bound to a processor of its own where there
 // are enough, starts `work()` in all at once, and returns the seconds from the first one's
-// start to the last one's end.
+// start to the last one's end. Or `work(i)` in the i-th, which is bound to the i-th processor.
 template <typename Work>
 double RunInProcesses(int count, const Work& work) {
   constexpr int kMost = 64;
@@ -43,7 +44,11 @@ double RunInProcesses(int count, const Work& work) {
     ++board->ready;
     while (!board->go.load(std::memory_order_acquire)) sched_yield();
     board->begin[i] = now();
-    work();
+    if constexpr (std::is_invocable_v<const Work&, int>) {
+      work(i);
+    } else {
+      work();
+    }
     board->end[i] = now();
     _exit(0);
   }

@@ -125,7 +125,7 @@ TEST(MessageQueueTest, ATimeoutIsAsLongAsItSays) {
 TEST(MessageQueueTest, WhoIsShutGivesWhatIsLeft) {
   const TestQueue queue;
   ASSERT_EQ(queue.TryPut("x"), Result::kDone);
-  MessageQueue(queue.state(), nullptr).Shut(/*drop=*/false);
+  MessageQueue(queue.state()).Shut(/*drop=*/false);
   EXPECT_EQ(queue.Put("y"), Result::kShut);
   EXPECT_EQ(queue.Put(Message(100'000, 1)), Result::kShut);
   EXPECT_EQ(queue.Get(), "x");
@@ -139,7 +139,7 @@ TEST(MessageQueueTest, WhoIsShutAtOnceGivesNothing) {
   for (int i = 0; i < 100; ++i) ASSERT_EQ(queue.TryPut("x"), Result::kDone);
   ASSERT_EQ(queue.TryPut(Message(100'000, 1)), Result::kDone);
   ASSERT_EQ(queue.TryGet(), "x");
-  MessageQueue(queue.state(), nullptr).Shut(/*drop=*/true);
+  MessageQueue(queue.state()).Shut(/*drop=*/true);
   Result why = Result::kDone;
   EXPECT_EQ(queue.Get(nullptr, &why), std::nullopt);
   EXPECT_EQ(why, Result::kShut);
@@ -180,8 +180,8 @@ TYPED_TEST(MessageQueuePeerTest, WhoWaitsLearnsThatItIsShut) {
   TypeParam puts([&] { EXPECT_EQ(full.Put("y"), Result::kShut); });
   gets.WaitUntilAsleep();
   puts.WaitUntilAsleep();
-  MessageQueue(queue.state(), nullptr).Shut(/*drop=*/false);
-  MessageQueue(full.state(), nullptr).Shut(/*drop=*/false);
+  MessageQueue(queue.state()).Shut(/*drop=*/false);
+  MessageQueue(full.state()).Shut(/*drop=*/false);
   EXPECT_EQ(gets.Finish(), 0);
   EXPECT_EQ(puts.Finish(), 0);
 }

@@ -40,7 +40,7 @@ class TestQueue {
 
   Result TryPut(const std::string& message) const { return Put(message, &kNow); }
   Result Put(const std::string& message, const timespec* deadline = nullptr) const {
-    internal::MessageQueue queue(*state_, nullptr);
+    internal::MessageQueue queue(*state_);
     if (message.size() > internal::MessageQueue::kMostInRing) {
       void* const block = Domain::Current()->Allocate(message.size()).value();
       std::memcpy(block, message.data(), message.size());
@@ -56,7 +56,7 @@ class TestQueue {
   // nullopt: `*why`.
   std::optional<std::string> Get(const timespec* deadline = nullptr, Result* why = nullptr) const {
     std::string message;
-    internal::MessageQueue queue(*state_, nullptr);
+    internal::MessageQueue queue(*state_);
     const Result result =
         queue.Get([&](const void* place,
                       size_t size) { message.assign(static_cast<const char*>(place), size); },

@@ -1,0 +1,194 @@
+// Wait() for queues: alone, and beside connections, processes and descriptors.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "mp/or_die.h"
+#include "mp/pipe.h"
+#include "mp/process.h"
+#include "mp/queue.h"
+#include "mp/wait.h"
+#include "shared/domain.h"
+#include "shared/inspect.h"
+#include "tests/support/bury.h"
+
+namespace mp {
+namespace {
+
+using testing::Settle;
+using Indices = std::vector<size_t>;
+
+TEST(QueueWaitTest, OneWithAValueIsReady) {
+  const Queue<int> empty;
+  const Queue<int> full;
+  OrDie(full.Put(1));
+  EXPECT_EQ(Wait({empty, full}).value(), Indices({1}));
+  EXPECT_EQ(Wait({full, full}, absl::ZeroDuration()).value(), Indices({0, 1}));
+  EXPECT_EQ(full.Get().value(), 1);
+  EXPECT_EQ(Wait({empty, full}, absl::ZeroDuration()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  const absl::Time before = absl::Now();
+  EXPECT_EQ(Wait({empty}, absl::Milliseconds(30)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_GE(absl::Now() - before, absl::Milliseconds(29));
+}
+
+TEST(QueueWaitTest, WhoWaitsIsCalledByAPut) {
+  const Queue<int> numbers;
+  const Queue<std::string> words;
+  Process child([numbers, words] {
+    for (int i = 0; i < 100; ++i) {
+      OrDie(numbers.Put(i));
+      OrDie(words.PutMany({"a", std::string(50'000, 'b')}));
+    }
+  });
+  OrDie(child.Start());
+  int got_numbers = 0;
+  int got_words = 0;
+  while (got_numbers < 100 || got_words < 200) {
+    const Indices ready = Wait({numbers, words}, absl::Seconds(100)).value();
+    ASSERT_FALSE(ready.empty());
+    for (const size_t index : ready) {
+      if (index == 0 && numbers.TryGet().ok()) ++got_numbers;
+      if (index == 1 && words.TryGet().ok()) ++got_words;
+    }
+  }
+  child.Join();
+}
+
+TEST(QueueWaitTest, AShutdownIsReady) {
+  const Queue<int> queue;
+  Process child([queue] { queue.Shutdown(); });
+  OrDie(child.Start());
+  EXPECT_EQ(Wait({queue}).value(), Indices({0}));
+  EXPECT_EQ(queue.Get().status().code(), absl::StatusCode::kOutOfRange);
+  child.Join();
+}
+
+TEST(QueueWaitTest, OneThatIsClosedHereIsMisuse) {
+  const Queue<int> queue;
+  queue.Close();
+  EXPECT_EQ(Wait({queue}).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(QueueWaitTest, StandsBesideAllElse) {
+  const Queue<int> queue;
+  auto [reader, writer] = Pipe(/*duplex=*/false);
+  Process child([queue, writer = writer] {
+    OrDie(queue.Get());
+    OrDie(writer.Send(std::string("hello")));
+  });
+  OrDie(child.Start());
+  writer.Close();
+  int fds[2];
+  ASSERT_EQ(pipe2(fds, O_CLOEXEC), 0);
+  const Queue<int> other;
+  EXPECT_EQ(Wait({queue, reader, fds[0]}, absl::ZeroDuration()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  ASSERT_EQ(write(fds[1], "x", 1), 1);
+  EXPECT_EQ(Wait({other, reader, fds[0]}).value(), Indices({2}));
+  OrDie(queue.Put(1));
+  EXPECT_EQ(Wait({other, reader}).value(), Indices({1}));
+  EXPECT_EQ(reader.Recv<std::string>().value(), "hello");
+  EXPECT_EQ(Wait({Waitable(other), Waitable(child)}).value(), Indices({1}));
+  child.Join();
+  close(fds[0]);
+  close(fds[1]);
+}
+
+TEST(QueueWaitTest, ManyWaitForOne) {
+  constexpr int kWaiters = 20;  // more than the first list of bells has room for
+  (void)Domain::Get();
+  Settle();
+  const size_t before = Stats().in_use;
+  {
+    const Queue<int> queue;
+    const Queue<int> got;
+    std::vector<Process> waiters;
+    for (int i = 0; i < kWaiters; ++i) {
+      waiters.emplace_back([queue, got] {
+        for (;;) {
+          OrDie(Wait({queue}).status());
+          const absl::StatusOr<int> value = queue.TryGet();
+          if (value.ok()) OrDie(got.Put(*value));
+          if (absl::IsOutOfRange(value.status())) return;
+        }
+      });
+      OrDie(waiters.back().Start());
+    }
+    for (int i = 0; i < 200; ++i) {
+      OrDie(queue.Put(i));
+      EXPECT_EQ(got.Get(absl::Seconds(100)).value(), i);
+    }
+    queue.Shutdown();
+    for (Process& waiter : waiters) {
+      waiter.Join();
+      EXPECT_EQ(waiter.exitcode(), 0);
+    }
+  }
+  Settle();
+  EXPECT_EQ(Stats().in_use, before) << Stats().ToString();
+}
+
+TEST(QueueWaitTest, ThreadsOfOneProcessWaitEachForItself) {
+  const Queue<int> queue;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([queue] {
+      int got = 0;
+      while (got < 50) {
+        OrDie(Wait({queue}).status());
+        if (queue.TryGet().ok()) ++got;
+      }
+    });
+  }
+  for (int i = 0; i < 200; ++i) OrDie(queue.Put(i));
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(queue.Empty());
+}
+
+// Nothing is put where who waits could not be called.
+TEST(QueueWaitTest, WithoutDescriptorsAPutSaysSo) {
+  const Queue<int> queue;
+  const Queue<int> told;
+  Process waiter([queue, told] {
+    OrDie(told.Put(1));
+    OrDie(Wait({queue}).status());
+    return queue.Get().value();
+  });
+  OrDie(waiter.Start());
+  EXPECT_EQ(told.Get().value(), 1);
+  Process putter([queue] {
+    rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    const rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    // Until the waiter waits, it is put, and taken back.
+    absl::Status status;
+    while ((status = queue.Put(1)).ok()) {
+      if (!queue.TryGet().ok()) break;
+    }
+    setrlimit(RLIMIT_NOFILE, &limit);  // a sanitizer needs some
+    return absl::IsResourceExhausted(status) ? 0 : 1;
+  });
+  OrDie(putter.Start());
+  putter.Join();
+  EXPECT_EQ(putter.exitcode(), 0);
+  OrDie(queue.Put(7));
+  waiter.Join();
+  EXPECT_EQ(waiter.exitcode(), 7);
+}
+
+}  // namespace
+}  // namespace mp
