@@ -39,18 +39,16 @@
 // Lifetime: as that of a Shared (shared/shared.h), and a Leased has a handle. What is left in it
 //           ends with it, without ~T of what handles in it refer to; so do dead letters.
 // Signals:  not in a signal handler. A wait goes on after one.
-// Misuse:   TaskDone() where all that was got is done ends the process. What is leased is not done
-// by
-//           it. A Lease() or Get() on a queue that is shut down waits for what others have leased:
-//           one that waits beside an unfinished Leased of its own thread waits for ever.
+// Misuse:   TaskDone() where all that was got is done ends the process. It does not finish what is
+//           leased. A Lease() or Get() on a queue that is shut down waits for what others have
+//           leased: one beside an unfinished Leased of its own thread waits for ever.
 // Errors:   as Queue (mp/queue.h), and kOutOfRange comes when the queue is shut down, nothing is
 //           left and nothing is leased that may come back. kAborted: Join(), see there.
 //           kResourceExhausted: also of Get() and Lease(), which note who has what; the value
 //           stays. kDataLoss: the bytes are no T; they are gone. Then Lease() has finished it, and
 //           after Get() it is to be done as any other.
-// Cost:     4 KiB of the domain when it is empty. To get, and to say that it is done, takes the
-// lock
-//           of who gets, each; a lease copies a short value once more, into a block of the domain.
+// Cost:     4 KiB of the domain when it is empty. To get, and to say that it is done, each take the
+//           lock of who gets; a lease copies a short value once more, into a block of the domain.
 //           No descriptor. No system call where nobody sleeps. A death wakes all who wait.
 
 #ifndef MP_MP_JOINABLE_QUEUE_H_

@@ -3,23 +3,39 @@
 #include <string>
 #include <vector>
 
-#include "mp/joinable_queue.h"
 #include "mp/mp.h"
-#include "mp/queue.h"
+
+struct Greeting {
+  int number;
+  std::optional<std::string> nothing;
+  std::string word;
+};
+
+std::string TextOf(const Greeting& greeting) {
+  return std::to_string(greeting.number) + " " + greeting.nothing.value_or("none") + " " +
+         greeting.word;
+}
+
+// A child sends its parent a message, and is answered.
+void ByPipe() {
+  const auto [mine, its] = mp::Pipe();
+  mp::Process child([its = its] {
+    mp::OrDie(its.Send(Greeting{42, std::nullopt, "hello"}));
+    std::cout << mp::OrDie(its.Recv<std::string>()) << "\n";
+  });
+  mp::OrDie(child.Start());
+  its.Close();
+  std::cout << TextOf(mp::OrDie(mine.Recv<Greeting>())) << std::endl;
+  mp::OrDie(mine.Send("hello yourself"));
+  child.Join();
+}
 
 // What a child puts its parent gets.
 void OneMessage() {
-  struct Greeting {
-    int number;
-    std::optional<std::string> nothing;
-    std::string word;
-  };
   const mp::Queue<Greeting> queue;
   mp::Process child([=] { mp::OrDie(queue.Put({42, std::nullopt, "hello"})); });
   mp::OrDie(child.Start());
-  const Greeting greeting = mp::OrDie(queue.Get());
-  std::cout << greeting.number << " " << greeting.nothing.value_or("none") << " " << greeting.word
-            << "\n";
+  std::cout << TextOf(mp::OrDie(queue.Get())) << "\n";
   child.Join();
 }
 
@@ -59,6 +75,7 @@ void TasksDone() {
 }
 
 int main() {
+  ByPipe();
   OneMessage();
   ProducerAndConsumer();
   TasksDone();

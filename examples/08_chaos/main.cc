@@ -2,7 +2,6 @@
 #include <random>
 #include <vector>
 
-#include "mp/joinable_queue.h"
 #include "mp/mp.h"
 
 constexpr int kWorkers = 4;
