@@ -224,6 +224,9 @@ Result ChannelReader::Get(const Receiver& receiver, const EndLife& life,
     return rings.TryGetIf(receiver.accept, receiver.read, receiver.take, deadline);
   };
   const Attempt attempted = attempt();
+  if (attempted == Attempt::kBusy && !(deadline != nullptr && IsPast(*deadline))) {
+    rings.LetSomeGather();
+  }
   const Result result =
       attempted == Attempt::kBusy ? Await(rings, attempt, life, deadline) : ResultOf(attempted);
   ArmForOthers(rings);

@@ -40,11 +40,7 @@ Result MessageQueue::WaitFor(QueueEvent event, const timespec* deadline,
     if (rings_.MayGo(event)) result = try_it();
     return result != Result::kBusy;
   };
-  // Who is faster than those who put would look at each message while it is being put, and so take
-  // its line from them: in a stream it lets some gather.
-  if (event == QueueEvent::kPut && rings_.streak() >= kStream) {
-    for (int i = 0; i < kPausesInStream; ++i) Spinning::Pause();
-  }
+  if (event == QueueEvent::kPut) rings_.LetSomeGather();
   if (SpinUntil(try_again)) return result;
   FutexWord& word = WordOf(event);
   // Until it has what it wants, and the others are seen to, a wake that it gets is passed on when

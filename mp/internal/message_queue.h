@@ -76,10 +76,6 @@ class MessageQueue {
   }
 
  private:
-  // So many messages between two times that it was empty are a stream.
-  static constexpr uint32_t kStream = 32;
-  static constexpr int kPausesInStream = 400;
-
   // `try_it`, until it has another result than kBusy; it waits for `event`, and is such an event of
   // the other kind for `count` others.
   template <typename Try>

@@ -459,6 +459,14 @@ void MessageRings::TakeAll() {
   }
 }
 
+void MessageRings::LetSomeGather() const {
+  // So many messages between two times that it was empty are a stream.
+  constexpr uint32_t kStream = 32;
+  constexpr int kPausesInStream = 400;
+  if (streak_ < kStream) return;
+  for (int i = 0; i < kPausesInStream; ++i) Spinning::Pause();
+}
+
 // Bells ----------------------------------------------------------------------------------------
 
 bool MessageRings::MayGo(QueueEvent event) const {

@@ -149,8 +149,9 @@ class MessageRings {
   static void FreeBlock(const Block& block);
 
   QueueState& state() const { return state_; }
-  // Messages since it was empty, when it was last found so here.
-  uint32_t streak() const { return streak_; }
+  // By who has found it empty. Who is faster than those who put would look at each message while it
+  // is being put, and so take its line from them: in a stream this waits a little.
+  void LetSomeGather() const;
 
  protected:
   // False: not by `deadline`.
@@ -223,7 +224,7 @@ class MessageRings {
  private:
   QueueState& state_;
   const Bell* const bell_;
-  uint32_t streak_ = 0;
+  uint32_t streak_ = 0;  // messages since it was empty, when it was last found so here
 };
 
 // By who puts ----------------------------------------------------------------------------------
