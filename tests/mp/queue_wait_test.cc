@@ -18,6 +18,7 @@
 #include "mp/pipe.h"
 #include "mp/process.h"
 #include "mp/queue.h"
+#include "mp/simple_queue.h"
 #include "mp/wait.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
@@ -64,6 +65,15 @@ TEST(QueueWaitTest, WhoWaitsIsCalledByAPut) {
       if (index == 1 && words.TryGet().ok()) ++got_words;
     }
   }
+  child.Join();
+}
+
+TEST(QueueWaitTest, ASimpleOneIsWaitedForToo) {
+  const SimpleQueue<std::string> queue;
+  Process child([queue] { OrDie(queue.Put("word")); });
+  OrDie(child.Start());
+  EXPECT_EQ(Wait({queue}).value(), Indices({0}));
+  EXPECT_EQ(queue.Get().value(), "word");
   child.Join();
 }
 
