@@ -29,6 +29,7 @@
 #include "absl/functional/function_ref.h"
 #include "mp/internal/queue_ring.h"
 #include "mp/internal/queue_state.h"
+#include "shared/domain.h"
 #include "shared/internal/robust_mutex.h"
 
 namespace mp::internal {
@@ -154,12 +155,17 @@ class MessageRings {
   void LetSomeGather() const;
 
  protected:
-  // False: not by `deadline`.
+  // False: not by `deadline`. Ends a copy of a process that fork() did not make: when that dies with
+  // a lock, nobody would be told.
   bool LockToPut(const timespec* deadline) {
+    if (!Domain::HasSlot()) [[unlikely]]
+      Domain::EndIfCopy();
     const RobustMutex::Result result = state_.put.TryLock();
     return result == RobustMutex::Result::kAcquired || LockToPutSlow(result, deadline);
   }
   bool LockToGet(const timespec* deadline) {
+    if (!Domain::HasSlot()) [[unlikely]]
+      Domain::EndIfCopy();
     const RobustMutex::Result result = state_.get.TryLock();
     return result == RobustMutex::Result::kAcquired || LockToGetSlow(result, deadline);
   }

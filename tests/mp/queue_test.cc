@@ -29,6 +29,7 @@
 #include "sync/lock.h"
 #include "sync/value.h"
 #include "tests/support/bury.h"
+#include "tests/support/copy.h"
 
 namespace mp {
 namespace {
@@ -552,6 +553,13 @@ TEST(QueueTest, NoMemoryIsAStatus) {
   EXPECT_EQ(CodeOf(loan), absl::StatusCode::kResourceExhausted);
   OrDie(queue.Put("goes on"));
   EXPECT_EQ(queue.Get().value(), "goes on");
+}
+
+TEST(QueueDeathTest, ACopyThatForkDidNotMakeEnds) {
+  const Queue<int> queue;
+  OrDie(queue.Put(1));
+  EXPECT_DEATH(testing::EndAsACopy([&] { OrDie(queue.Put(2)); }), "nobody knows of it");
+  EXPECT_DEATH(testing::EndAsACopy([&] { OrDie(queue.Get()); }), "nobody knows of it");
 }
 
 }  // namespace
