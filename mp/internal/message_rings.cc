@@ -35,6 +35,8 @@ constexpr uint32_t kFirstUnits = 256;
 constexpr uint32_t kMostUnits = 128 << 10;
 // Of all that is in a queue: half of what a position counts.
 constexpr uint32_t kMostPositions = uint32_t{1} << 31;
+// As get_bell: whatever is left behind.
+constexpr uint64_t kAnyGet = UINT64_MAX;
 
 QueueRing* MakeRing(QueueState& state, uint32_t units, uint32_t begin) {
   const absl::StatusOr<void*> block =
@@ -248,7 +250,8 @@ void MessageRings::CountBlock(size_t size) {
   state_.blocks_put.store(known.load(std::memory_order_relaxed) + size, std::memory_order_relaxed);
 }
 
-Result MessageRings::TryPutBlock(const Block& block, const timespec* deadline) {
+Result MessageRings::TryPutBlock(const Block& block, absl::FunctionRef<Result()> finish,
+                                 const timespec* deadline) {
   if (!LockToPut(deadline)) return Result::kBusy;
   const MessageHead message{block.kind, block.size};
   QueueEnd tail;
@@ -256,6 +259,7 @@ Result MessageRings::TryPutBlock(const Block& block, const timespec* deadline) {
   const bool has_room = state_.capacity == 0 || HasRoom(block.size);
   Result result = has_room ? Room(message.units(), tail, ring) : Result::kBusy;
   if (result == Result::kDone && !Call()) result = Result::kNoDescriptor;
+  if (result == Result::kDone) result = finish();
   if (result == Result::kDone) {
     CountBlock(block.size);
     uint64_t* const place = ring->At(tail.position);
@@ -492,6 +496,13 @@ void MessageRings::RingForRoom(QueueEnd head) {
   state_.get_bell.store(0, std::memory_order_relaxed);
 }
 
+void MessageRings::RingForMore() {
+  if (state_.get_bell.load(std::memory_order_relaxed) != kAnyGet) return;
+  if (!bell_->Ring(state_, QueueEvent::kGet)) return;
+  // Before, after: as in RingForMessage().
+  state_.get_bell.store(0, std::memory_order_relaxed);
+}
+
 MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<void()> drain,
                                                 const timespec* deadline) {
   if (!LockToPut(deadline)) return Armed::kBusy;
@@ -508,7 +519,8 @@ MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<void()> drain,
   return arm ? Armed::kYes : Armed::kMayGo;
 }
 
-MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<void()> drain,
+MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<bool()> may_go,
+                                             absl::FunctionRef<void()> drain,
                                              const timespec* deadline) {
   if (!LockToGet(deadline)) return Armed::kBusy;
   // So that the two sides do not take turns with every message.
@@ -516,10 +528,11 @@ MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<void
       std::min(state_.capacity / 2, state_.capacity - std::min(BytesFor(size), state_.capacity));
   const QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
-  const bool arm = !Holds(BytesFor(size), tail, head);
+  const bool holds = Holds(BytesFor(size), tail, head);
+  const bool arm = !holds || !may_go();
   if (arm) {
     // Before, after: as in ArmForMessage().
-    state_.get_bell.store(most + 1, std::memory_order_relaxed);
+    state_.get_bell.store(holds ? kAnyGet : most + 1, std::memory_order_relaxed);
     CompilerFence();
     drain();
   }
@@ -548,17 +561,23 @@ void MessageRings::Shut(bool drop) {
 }
 
 // Who puts never waits for the lock to get, so who has that may only try the other one.
-void MessageRings::FreeStray() {
+bool MessageRings::LockBoth() {
   const timespec patience = Patience();
-  if (!LockToGet(&patience)) return;
+  if (!LockToGet(&patience)) return false;
   const RobustMutex::Result locked = state_.put.TryLock();
   if (locked == RobustMutex::Result::kOwnerDied) RepairPut();
   if (locked == RobustMutex::Result::kAcquired || locked == RobustMutex::Result::kOwnerDied) {
-    FreeAllStray();
-    state_.stray.store(0, std::memory_order_relaxed);
-    Unlock(state_.put);
+    return true;
   }
   Unlock(state_.get);
+  return false;
+}
+
+void MessageRings::FreeStray() {
+  static_cast<void>(WithBothLocks([this] {
+    FreeAllStray();
+    state_.stray.store(0, std::memory_order_relaxed);
+  }));
 }
 
 // By who has both locks.

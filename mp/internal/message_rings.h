@@ -25,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "absl/functional/function_ref.h"
 #include "mp/internal/queue_ring.h"
@@ -87,12 +88,19 @@ class MessageRings {
   [[nodiscard]] static bool Init(QueueState& state, uint64_t limit, uint64_t capacity = 0);
 
   // `write(place)` writes `size` bytes, at most kMostInRing, to a place aligned to 8, while nobody
-  // else can put. `deadline`, for the lock, is on CLOCK_MONOTONIC; nullptr: never; in the past:
-  // waits as long as others have it unless they are stopped.
+  // else can put; if it has a Result other than kDone, nothing is put, and that is returned.
+  // `deadline`, for the lock, is on CLOCK_MONOTONIC; nullptr: never; in the past: waits as long as
+  // others have it unless they are stopped.
   template <typename Write>
   Result TryPut(size_t size, const Write& write, const timespec* deadline);
   // One in a block of this process's, which is the queue's when kDone.
-  Result TryPutBlock(const Block& block, const timespec* deadline);
+  Result TryPutBlock(const Block& block, const timespec* deadline) {
+    return TryPutBlock(
+        block, [] { return Result::kDone; }, deadline);
+  }
+  // `finish()` may still write to it, as `write` above.
+  Result TryPutBlock(const Block& block, absl::FunctionRef<Result()> finish,
+                     const timespec* deadline);
   // All at once or none: they are there by one store. `count` is not 0.
   Result TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t index)> message,
                     const timespec* deadline);
@@ -122,8 +130,10 @@ class MessageRings {
   enum class Armed { kYes, kMayGo, kBusy };
   Armed ArmForMessage(absl::FunctionRef<void()> drain, const timespec* deadline);
   // Where there is a capacity, and no room for a message of `size` bytes: before a get after which
-  // there is, and it is half empty.
-  Armed ArmForRoom(size_t size, absl::FunctionRef<void()> drain, const timespec* deadline);
+  // there is, and it is half empty. Where there is, but `may_go()` says no: before any get, and
+  // when RingForMore() is called.
+  Armed ArmForRoom(size_t size, absl::FunctionRef<bool()> may_go, absl::FunctionRef<void()> drain,
+                   const timespec* deadline);
 
   // `change()` by who has the lock to put. False: it was not free.
   template <typename Change>
@@ -133,6 +143,26 @@ class MessageRings {
     change();
     return true;
   }
+
+  // The same by who has the lock to get.
+  template <typename Change>
+  bool WithGetLock(const timespec* deadline, const Change& change) {
+    if (!LockToGet(deadline)) return false;
+    const Unlocker unlocker(state_.get);
+    change();
+    return true;
+  }
+  // By who has both. False: they were not free soon.
+  template <typename Change>
+  bool WithBothLocks(const Change& change) {
+    if (!LockBoth()) return false;
+    const Unlocker get_unlocker(state_.get);
+    const Unlocker put_unlocker(state_.put);
+    change();
+    return true;
+  }
+  // By who has the lock to get, and has made room of another kind than that of bytes.
+  void RingForMore();
 
   // Nobody puts any more; `drop`: nor gets what is left, which is freed.
   void Shut(bool drop);
@@ -155,8 +185,8 @@ class MessageRings {
   void LetSomeGather() const;
 
  protected:
-  // False: not by `deadline`. Ends a copy of a process that fork() did not make: when that dies with
-  // a lock, nobody would be told.
+  // False: not by `deadline`. Ends a copy of a process that fork() did not make: when that dies
+  // with a lock, nobody would be told.
   bool LockToPut(const timespec* deadline) {
     if (!Domain::HasSlot()) [[unlikely]]
       Domain::EndIfCopy();
@@ -172,6 +202,7 @@ class MessageRings {
   // Where a first try had this result.
   bool LockToPutSlow(RobustMutex::Result result, const timespec* deadline);
   bool LockToGetSlow(RobustMutex::Result result, const timespec* deadline);
+  bool LockBoth();
   static void Unlock(RobustMutex& mutex) { static_cast<void>(mutex.Unlock()); }
   // Also where what the caller does with a message throws.
   class Unlocker {
@@ -271,7 +302,11 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
   if (result == Result::kDone) {
     uint64_t* const place = ring->At(tail.position);
     *place = message.unit();
-    write(static_cast<void*>(place + 1));
+    if constexpr (std::is_void_v<std::invoke_result_t<const Write&, void*>>) {
+      write(static_cast<void*>(place + 1));
+    } else if (const Result wrote = write(static_cast<void*>(place + 1)); wrote != Result::kDone) {
+      return wrote;
+    }
     Commit(tail, units);
   }
   return result;
