@@ -25,8 +25,7 @@
 //   put_sleeps   all                who gets    1: somebody may sleep on the low half of `head`
 //   stray        who has a lock     all         1: there may be blocks to free, see Q3
 //   shut         who shuts it       all         kShut, kDropped; ends all sleep
-//   bells        who has `put`      who puts    a block with whom to call (queue_bell.h); 0: none
-//   yet
+//   bells        who has `put`      who puts    a block with whom to call (queue_bell.h), or 0
 //
 //   Q1  head <= tail, in messages and in units; [head, tail) holds whole messages, all else in a
 //       ring is scratch.
