@@ -67,12 +67,12 @@ class MessageQueue {
 
   void Shut(bool drop);
 
-  // After an operation that is such an event for `count` others, without the locks.
+  // Of a queue whose `head` changes by a book (joinable_state.h): after that, without the locks.
   void WakeAfter(QueueEvent event, size_t count) {
-    // The unlock was an instruction that no load passes: who sleeps has said so before, and is seen
-    // here, or sees what has changed. [A] with [B]
-    if (SleepsFor(event).load(std::memory_order_relaxed) != 0) [[unlikely]]
-      Wake(event, count);
+    if (SleepsFor(event).load(std::memory_order_relaxed) == 0) [[likely]]
+      return;
+    SleepsFor(event).store(0, std::memory_order_relaxed);
+    Wake(event, count);
   }
 
  private:
@@ -83,7 +83,11 @@ class MessageQueue {
     Result result = try_it();
     if (result == Result::kBusy) [[unlikely]]
       result = WaitFor(event, deadline, try_it);
-    WakeAfter(event == QueueEvent::kPut ? QueueEvent::kGet : QueueEvent::kPut, count);
+    const QueueEvent other = event == QueueEvent::kPut ? QueueEvent::kGet : QueueEvent::kPut;
+    // The unlock was an instruction that no load passes: who sleeps since then has said so before,
+    // and is seen here, or sees what has changed. [A] with [B]
+    if (rings_.owes_wake() || SleepsFor(other).load(std::memory_order_relaxed) != 0) [[unlikely]]
+      Wake(other, count);
     rings_.Tidy();
     return result;
   }

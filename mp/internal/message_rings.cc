@@ -132,18 +132,17 @@ void MessageRings::RepairPut() {
   auto is_behind = [tail](const QueueRing* ring) {
     return static_cast<int32_t>(ring->begin - tail.position) > 0;
   };
-  if (is_behind(last)) {
-    // Many were to go into two rings. Nobody who gets has come that far.
-    last = RingAt(state_.put_from);
-    state_.put_ring.store(reinterpret_cast<uint64_t>(last), std::memory_order_relaxed);
-  }
-  if (QueueRing* const next = last->Next(); next != nullptr) {
+  // Many were to go into several rings. Nobody who gets has come that far.
+  if (is_behind(last)) last = RingAt(state_.put_from);
+  while (QueueRing* const next = last->Next()) {
     if (is_behind(next)) {
       last->next.store(0, std::memory_order_relaxed);
-    } else {
-      state_.put_ring.store(reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
+      break;
     }
+    last = next;
   }
+  state_.put_ring.store(reinterpret_cast<uint64_t>(last), std::memory_order_relaxed);
+  state_.get_sleeps.store(1, std::memory_order_relaxed);  // it may have owed a wake
   state_.stray.store(1, std::memory_order_relaxed);
   state_.put.MarkConsistent();
 }
@@ -156,6 +155,7 @@ bool MessageRings::LockToGetSlow(RobustMutex::Result result, const timespec* dea
     { const Journal::Section replay(joinable->book); }
     FutexWake(state_.gets(), kWakeAll);
   }
+  state_.put_sleeps.store(1, std::memory_order_relaxed);  // it may have owed a wake
   state_.stray.store(1, std::memory_order_relaxed);
   state_.get.MarkConsistent();
   return true;
@@ -226,22 +226,29 @@ Result MessageRings::RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring) 
 bool MessageRings::Grow(uint32_t capacity, QueueEnd tail, QueueRing& ring) {
   QueueRing* const next = MakeRing(state_, capacity, tail.position);
   if (next == nullptr) return false;
-  Link(ring, *next, tail);
+  Link(ring, *next, *next);
   return true;
 }
 
-// `next` goes on where `ring` ends.
-void MessageRings::Link(QueueRing& ring, QueueRing& next, QueueEnd end) {
-  const auto address = reinterpret_cast<uint64_t>(&next);
-  ring.end.store(end.position, std::memory_order_relaxed);
+// `ring` ends where `next` begins; `last` is that, or one of those that follow it.
+void MessageRings::Link(QueueRing& ring, QueueRing& next, QueueRing& last) {
+  ring.end.store(next.begin, std::memory_order_relaxed);
   // Before: a stray block (Q3).
   // After:  the last ring; nothing is put into it before put_ring says so, as the next one to lock
   //         sees to (Q2).
   // Test:   QueueCrashTest.AGrowingQueueLosesNothing
-  ring.next.store(address, std::memory_order_release);
-  state_.put_ring.store(address, std::memory_order_relaxed);
+  ring.next.store(reinterpret_cast<uint64_t>(&next), std::memory_order_release);
+  state_.put_ring.store(reinterpret_cast<uint64_t>(&last), std::memory_order_relaxed);
   const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).messages;
-  state_.taken.store(QueueEnd{taken, end.position}.word(), std::memory_order_relaxed);
+  state_.taken.store(QueueEnd{taken, last.begin}.word(), std::memory_order_relaxed);
+}
+
+void MessageRings::FreeFrom(QueueRing* ring) {
+  while (ring != nullptr) {
+    QueueRing* const next = ring->Next();
+    Domain::Current()->Free(ring);
+    ring = next;
+  }
 }
 
 // One that is about to be put.
@@ -286,11 +293,12 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
     return result;
   }
   QueueRing* const last = RingAt(state_.put_ring);
+  QueueRing* first = nullptr;  // of those that have to be added
   QueueRing* ring = last;
   QueueEnd tail = begin;
-  QueueEnd linked = begin;  // where another ring goes on, if it does
   const bool begun = static_cast<int32_t>(head.position - ring->begin) >= 0;
   uint32_t taken = begun ? head.position : ring->begin;
+  state_.taken.store(QueueEnd{head.messages, taken}.word(), std::memory_order_relaxed);
   for (size_t i = 0; i < count && result == Result::kDone; ++i) {
     const Outgoing out = message(i);
     const MessageHead next{out.kind, out.size};
@@ -298,25 +306,29 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
     uint32_t behind = ring->UnitsBehind(tail.position);
     uint32_t skip = behind < units ? behind : 0;
     if (ring->capacity() - (tail.position - taken) < skip + units) {
-      // One ring for all the rest: what wraps in it skips less than the longest message.
+      // For the rest, if that is not too much: what wraps in it skips less than the longest
+      // message.
       uint64_t rest = 2 * MessageHead::UnitsFor(kMostInRing);
-      for (size_t j = i; j < count; ++j) {
+      for (size_t j = i; j < count && rest < kMostUnits; ++j) {
         const Outgoing later = message(j);
         rest += MessageHead{later.kind, later.size}.units();
       }
-      if (ring != last || rest + (tail.position - head.position) > kMostPositions / 2) {
-        result = Result::kNoMemory;
-        break;
-      }
-      QueueRing* const other = MakeRing(
-          state_, std::max(std::bit_ceil(static_cast<uint32_t>(rest)), kFirstUnits), tail.position);
+      const auto capacity =
+          static_cast<uint32_t>(std::clamp<uint64_t>(std::bit_ceil(rest), kFirstUnits, kMostUnits));
+      const bool too_many = tail.position - head.position > kMostPositions - 2 * kMostUnits;
+      QueueRing* const other = too_many ? nullptr : MakeRing(state_, capacity, tail.position);
       if (other == nullptr) {
         result = Result::kNoMemory;
         break;
       }
-      linked = tail;
-      taken = tail.position;
+      if (first == nullptr) {
+        first = other;
+      } else {
+        ring->end.store(tail.position, std::memory_order_relaxed);
+        ring->next.store(reinterpret_cast<uint64_t>(other), std::memory_order_relaxed);
+      }
       ring = other;
+      taken = tail.position;
       behind = ring->UnitsBehind(tail.position);
       skip = behind < units ? behind : 0;
     }
@@ -341,17 +353,17 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
       // Before, after: as in TryPutBlock().
       Domain::Current()->heap().SetOwner(const_cast<void*>(out.bytes), Owner::Object(&state_));
     }
-    if (ring != last) {
+    if (first != nullptr) {
       state_.put_from.store(reinterpret_cast<uint64_t>(last), std::memory_order_release);
-      Link(*last, *ring, linked);
+      Link(*last, *first, *ring);
     }
     // Before: none of them is there; who has the lock next cuts off the ring that begins behind
     //         `tail`.
     // After:  all of them are.
     // Test:   QueueCrashTest.ManyAreAllOrNothing
     CommitTail(tail);
-  } else if (ring != last) {
-    Domain::Current()->Free(ring);
+  } else {
+    FreeFrom(first);
   }
   Unlock(state_.put);
   return result;
@@ -635,11 +647,7 @@ void MessageRings::FreeAll() {
   Unlock(state_.get);
   if (state_.stray.load(std::memory_order_relaxed) != 0) FreeAllStray();
   Domain::Current()->Free(reinterpret_cast<void*>(state_.bells.load(std::memory_order_relaxed)));
-  for (QueueRing* ring = RingAt(state_.get_ring); ring != nullptr;) {
-    QueueRing* const next = ring->Next();
-    Domain::Current()->Free(ring);
-    ring = next;
-  }
+  FreeFrom(RingAt(state_.get_ring));
 }
 
 }  // namespace mp::internal

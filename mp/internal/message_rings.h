@@ -180,6 +180,8 @@ class MessageRings {
   static void FreeBlock(const Block& block);
 
   QueueState& state() const { return state_; }
+  // Whether somebody slept when one of these was put, or got.
+  bool owes_wake() const { return owes_wake_; }
   // By who has found it empty. Who is faster than those who put would look at each message while it
   // is being put, and so take its line from them: in a stream this waits a little.
   void LetSomeGather() const;
@@ -225,11 +227,20 @@ class MessageRings {
   size_t BytesBetween(QueueEnd head, QueueEnd tail) const;
   void CountBlock(size_t size);
   bool Grow(uint32_t capacity, QueueEnd tail, QueueRing& ring);
-  void Link(QueueRing& ring, QueueRing& next, QueueEnd end);
+  void Link(QueueRing& ring, QueueRing& next, QueueRing& last);
+  static void FreeFrom(QueueRing* ring);
   void Commit(QueueEnd tail, uint32_t units) {
     CommitTail({.messages = tail.messages + 1, .position = tail.position + units});
   }
   void CommitTail(QueueEnd tail);
+  // Before it, or before CommitHead(): who sleeps now is to be woken after the unlock. Taken back
+  // then, it would also be taken from one that is about to sleep, and has seen this change already.
+  void OweWake(Word& sleeps) {
+    if (sleeps.load(std::memory_order_relaxed) == 0) [[likely]]
+      return;
+    sleeps.store(0, std::memory_order_relaxed);
+    owes_wake_ = true;
+  }
   // Before it: who waits by descriptor is called. False: kNoDescriptor.
   bool Call() { return state_.put_bell.load(std::memory_order_relaxed) == 0 || RingForMessage(); }
   // By who has the lock to get: the message at `head`, or why there is none.
@@ -261,6 +272,7 @@ class MessageRings {
  private:
   QueueState& state_;
   const Bell* const bell_;
+  bool owes_wake_ = false;
   uint32_t streak_ = 0;  // messages since it was empty, when it was last found so here
 };
 
@@ -280,6 +292,7 @@ inline MessageRings::Result MessageRings::Room(uint32_t units, QueueEnd& tail, Q
 }
 
 inline void MessageRings::CommitTail(QueueEnd tail) {
+  OweWake(state_.get_sleeps);
   // Before: there is no such message; its bytes are scratch (Q1).
   // After:  it is there, though nobody was woken: who comes to get it sees it, who sleeps is woken
   //         by the burial, for the word has changed, or has heard the bell.
@@ -317,6 +330,7 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
 inline void MessageRings::CommitHead(QueueEnd head) {
   if (state_.get_bell.load(std::memory_order_relaxed) != 0) [[unlikely]]
     RingForRoom(head);
+  OweWake(state_.put_sleeps);
   // Before: the message is there, for whoever comes.
   // After:  it is this process's, and dies with it. Who waits to put is woken by the burial, for
   //         the word has changed, or has heard the bell.
