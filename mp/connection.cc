@@ -3,15 +3,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "mp/internal/descriptor_packets.h"
 #include "mp/internal/end.h"
 #include "mp/internal/message_rings.h"
 #include "mp/internal/message_type.h"
@@ -21,12 +24,23 @@ namespace mp {
 using internal::End;
 using internal::MessageRings;
 
+absl::Status Codec<Connection>::Encode(const Connection& connection, Encoder& encoder) {
+  return End::Encode(connection.end_, encoder);
+}
+
+absl::StatusOr<Connection> Codec<Connection>::Decode(Decoder& decoder) {
+  absl::StatusOr<std::shared_ptr<End>> end = End::Decode(decoder);
+  if (!end.ok()) return end.status();
+  return Connection(*std::move(end));
+}
+
 absl::Status Connection::Receive(uint64_t type, internal::Received& received,
+                                 internal::DescriptorList& descriptors,
                                  absl::Duration timeout) const {
   auto accept = [](size_t) { return absl::OkStatus(); };
   auto read = [&](const void* bytes, size_t size) { received.Read(bytes, size); };
   auto take = [&](const MessageRings::Block& block) { received.Take(block); };
-  return end_->Get({type, accept, read, take}, timeout);
+  return end_->Get({type, accept, read, take, &descriptors}, timeout);
 }
 
 absl::Status Connection::SendBytes(std::string_view bytes, size_t offset,

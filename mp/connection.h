@@ -13,6 +13,19 @@
 // A message is a value of a type, or bytes; it arrives whole, whatever its size, and of no bytes,
 // too. What can be sent: mp/codec.h. What is received must be of the type that was sent.
 //
+// Descriptors (mp/fd.h) can be sent, too, and Connections, also as parts of other values, up to 253
+// descriptors in a message. A Connection arrives as one of the receiver's, to the same end of the
+// same pipe; the sender keeps its own, and closes it if it is not to be shared:
+//
+//   mp::OrDie(mine.Send(end));
+//   end.Close();
+//   ...
+//   mp::Connection end = mp::OrDie(its.Recv<mp::Connection>());
+//
+// As long as the message is in the pipe, its descriptors are open: nobody learns of an end that is
+// on its way to somebody. Who sends an end into its own pipe, and nobody receives it, leaves the
+// memory of that pipe until the end of the family.
+//
 // Ordering: what was done before a Send() is visible to who receives it. Messages come in the order
 //           in which they were sent.
 // Death:    a message is sent whole or not at all, and once it is received it is the receiver's,
@@ -21,6 +34,8 @@
 //           Recv() is kOutOfRange, and Send() kUnavailable. (The first Send() after the last reader
 //           was killed may still succeed, if that one has received something since the Send()
 //           before. What nobody receives is lost, as in any pipe.)
+//           What a process killed in the middle of Send() or Recv() leaves of descriptors is closed
+//           when somebody receives, or waits for, the next message; at the latest with the pipe.
 // Fork:     a child has all ends that its parent has, and each process has to close those that are
 //           not for it, or nobody learns of the end. Processes may share one end: each message goes
 //           to one of them.
@@ -29,11 +44,12 @@
 // Errors:   kDeadlineExceeded: not in time. kOutOfRange: the end. kUnavailable: nobody is left to
 //           read what is sent. kFailedPrecondition: closed in this process, or not for that
 //           direction. kInvalidArgument: the value cannot be sent; the message is of another type
-//           or too long, and stays. kResourceExhausted: no memory, no descriptors. kDataLoss: the
+//           or too long, and stays. kResourceExhausted: no memory, no descriptors: in Recv() the
+//           message stays, in Send() as many are on their way as the system allows. kDataLoss: the
 //           bytes are no T; they are gone.
-// Cost:     for each direction a descriptor, two more from fileno() on, and 3 KiB of the domain
-// when it
-//           is empty. No system call while both sides are busy. Figures in docs/benchmarks.md.
+// Cost:     for each direction two descriptors, two more from fileno() on, and 3 KiB of the domain
+//           when it is empty. No system call while both sides are busy. Figures in
+//           docs/benchmarks.md.
 
 #ifndef MP_MP_CONNECTION_H_
 #define MP_MP_CONNECTION_H_
@@ -44,6 +60,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -51,6 +68,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "mp/codec.h"
+#include "mp/internal/descriptor_packets.h"
 #include "mp/internal/end.h"
 #include "mp/internal/message_type.h"
 #include "mp/internal/queue_calls.h"
@@ -58,11 +76,22 @@
 
 namespace mp {
 
+class Connection;
 struct PipeOptions;
+
+template <>
+struct TravelsOnlyThroughConnection<Connection> : std::true_type {};
+
+template <>
+struct Codec<Connection> {
+  static absl::Status Encode(const Connection& connection, Encoder& encoder);
+  static absl::StatusOr<Connection> Decode(Decoder& decoder);
+};
 
 class Connection {
  public:
-  // Waits for room: see PipeOptions. Zero or less tries once.
+  // Waits for room: see PipeOptions. With descriptors, also while some 200 such messages are there,
+  // which is what a socket holds. Zero or less tries once.
   template <class T>
   absl::Status Send(const T& value, absl::Duration timeout = absl::InfiniteDuration()) const;
   // Arrives as a std::string.
@@ -108,11 +137,13 @@ class Connection {
 
  private:
   friend class Waitable;
+  friend struct Codec<Connection>;
   friend absl::StatusOr<std::pair<Connection, Connection>> CreatePipe(const PipeOptions& options);
 
   explicit Connection(std::shared_ptr<internal::End> end) : end_(std::move(end)) {}
 
-  absl::Status Receive(uint64_t type, internal::Received& received, absl::Duration timeout) const;
+  absl::Status Receive(uint64_t type, internal::Received& received,
+                       internal::DescriptorList& descriptors, absl::Duration timeout) const;
 
   std::shared_ptr<internal::End> end_;
 };
@@ -135,10 +166,12 @@ absl::Status Connection::Send(const T& value, absl::Duration timeout) const {
 template <class T>
 absl::StatusOr<T> Connection::Recv(absl::Duration timeout) const {
   internal::Received received;
-  const absl::Status status = Receive(internal::MessageType::Of<T>(), received, timeout);
+  internal::DescriptorList descriptors;
+  const absl::Status status =
+      Receive(internal::MessageType::Of<T>(), received, descriptors, timeout);
   if (!status.ok()) return status;
-  Decoder decoder(received.bytes().substr(internal::End::kTypeSize), received.handles(),
-                  Via::kConnection);
+  Decoder decoder(internal::End::ValueIn(received.bytes()), received.handles(), Via::kConnection,
+                  descriptors.fds());
   return Decode<T>(decoder);
 }
 

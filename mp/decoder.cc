@@ -95,6 +95,13 @@ DecoderAccess::PlacedHandle DecoderAccess::GetHandle(Decoder& decoder, uint64_t 
   return {.word = word, .object = object};
 }
 
+int DecoderAccess::GetDescriptor(Decoder& decoder) {
+  if (decoder.descriptors_taken_ == decoder.descriptors_.size()) {
+    decoder.Fail("a descriptor that its message does not carry");
+  }
+  return std::exchange(decoder.descriptors_[decoder.descriptors_taken_++], -1);
+}
+
 void DecoderAccess::ClearShared(Decoder& decoder) {
   for (const Decoder::SharedObject& shared : decoder.shared_) {
     if (shared.object != nullptr && shared.clear != nullptr) shared.clear(shared.object.get());

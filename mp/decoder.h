@@ -4,6 +4,7 @@
 // them returns where the bytes are bad: then Decode() returns kDataLoss. Who receives messages
 // makes one of these for each, of bytes that nobody changes meanwhile, and of the words of its
 // Cargo (mp/internal/cargo.h): the message keeps its stakes until Decode() has returned.
+// Descriptors that came with it, and that nobody took, are left: they are not -1 then.
 //
 // Threads: one at a time.
 // Memory:  what is decoded takes a bounded multiple of the bytes that are there, also where these
@@ -40,11 +41,12 @@ T DecodeValue(Decoder& decoder);
 class Decoder {
  public:
   explicit Decoder(std::string_view bytes, absl::Span<const internal::Word> handles = {},
-                   Via via = Via::kMessage)
+                   Via via = Via::kMessage, absl::Span<int> descriptors = {})
       : begin_(bytes.data()),
         at_(begin_),
         end_(begin_ + bytes.size()),
         handles_(handles),
+        descriptors_(descriptors),
         via_(via) {}
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
@@ -99,6 +101,8 @@ class Decoder {
   const char* end_;
   absl::Span<const internal::Word> handles_;
   size_t handles_taken_ = 0;
+  const absl::Span<int> descriptors_;  // that of each that was taken is -1
+  size_t descriptors_taken_ = 0;
   const Via via_;
   int depth_ = 0;
   std::vector<SharedObject> shared_;

@@ -1,6 +1,10 @@
 #include "mp/encoder.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -12,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "mp/internal/codec_error.h"
+#include "mp/internal/descriptor_packets.h"
 #include "mp/internal/encoder_access.h"
 #include "mp/internal/handle_mark.h"
 
@@ -63,6 +68,27 @@ void EncoderAccess::PutHandle(Encoder& encoder, ObjectHeader* object, uint64_t t
   encoder.PutBytes(&mark, sizeof(mark));
   encoder.handles_.push_back(object);
   encoder.kept_.push_back(std::move(handle));
+}
+
+void EncoderAccess::PutDescriptor(Encoder& encoder, int fd, std::shared_ptr<const void> owner) {
+  if (encoder.via_ != Via::kConnection)
+    encoder.Fail("a descriptor travels only through a Connection");
+  if (encoder.descriptors_.size() == kMostDescriptors) {
+    encoder.Fail(absl::StrCat("more than ", kMostDescriptors, " descriptors in one message"));
+  }
+  encoder.descriptors_.push_back(fd);
+  encoder.kept_.push_back(std::move(owner));
+}
+
+void EncoderAccess::PutDescriptorCopy(Encoder& encoder, int fd) {
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  if (copy < 0 && errno == EBADF) {
+    encoder.Fail(absl::StrCat("descriptor ", fd, " is not open"));
+  }
+  if (copy < 0) encoder.Fail(absl::ErrnoToStatus(errno, "fcntl(F_DUPFD_CLOEXEC)"));
+  const auto owner = std::make_shared<DescriptorList>();
+  owner->Add(copy);
+  PutDescriptor(encoder, copy, owner);
 }
 
 bool EncoderAccess::PutShared(Encoder& encoder, std::shared_ptr<const void> object, uint64_t type) {

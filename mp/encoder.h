@@ -87,6 +87,8 @@ class Encoder {
   std::string ToString() const;
   // One for each handle in the value, in order. Alive until this ends.
   absl::Span<internal::ObjectHeader* const> handles() const { return handles_; }
+  // Those that travel with it, in order. Open until this ends. Only where via() is kConnection.
+  absl::Span<const int> descriptors() const { return descriptors_; }
 
  private:
   friend class internal::EncoderAccess;
@@ -116,6 +118,7 @@ class Encoder {
   int depth_ = 0;
   std::vector<Borrowed> borrows_;
   std::vector<internal::ObjectHeader*> handles_;
+  std::vector<int> descriptors_;
   std::vector<std::shared_ptr<const void>> kept_;  // until this ends
   std::map<std::pair<const void*, uint64_t>, size_t> shared_;
   std::shared_ptr<void> archive_;  // of cereal's conventions, once it is needed

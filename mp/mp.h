@@ -5,6 +5,7 @@
 
 #include "mp/codec.h"           // IWYU pragma: export
 #include "mp/cpu_count.h"       // IWYU pragma: export
+#include "mp/fd.h"              // IWYU pragma: export
 #include "mp/joinable_queue.h"  // IWYU pragma: export
 #include "mp/loan.h"            // IWYU pragma: export
 #include "mp/or_die.h"          // IWYU pragma: export

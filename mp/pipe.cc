@@ -39,6 +39,8 @@ absl::StatusOr<ChannelState*> MakeState(const PipeOptions& options) {
         made.write_turn.Init(/*recursive=*/false);
         made.closes.store(0, std::memory_order_relaxed);
         made.by_descriptor.store(0, std::memory_order_relaxed);
+        made.packets_sent.store(0, std::memory_order_relaxed);
+        made.packets_gone.store(0, std::memory_order_relaxed);
       });
   if (!state.ok() || has_memory) return state;
   internal::FreeCell(*state);
@@ -53,11 +55,13 @@ struct Channel {
 absl::StatusOr<Channel> MakeChannel(const PipeOptions& options) {
   absl::StatusOr<std::pair<Descriptor, Descriptor>> sides = Descriptor::Pair(SOCK_STREAM);
   if (!sides.ok()) return sides.status();
+  absl::StatusOr<std::pair<Descriptor, Descriptor>> packets = Descriptor::Pair(SOCK_SEQPACKET);
+  if (!packets.ok()) return packets.status();
   const absl::StatusOr<ChannelState*> state = MakeState(options);
   if (!state.ok()) return state.status();
   const internal::Handle<ChannelState> handle(*state);
-  return Channel{ChannelReader(handle, std::move(sides->first)),
-                 ChannelWriter(handle, std::move(sides->second))};
+  return Channel{ChannelReader(handle, std::move(sides->first), std::move(packets->first)),
+                 ChannelWriter(handle, std::move(sides->second), std::move(packets->second))};
 }
 
 }  // namespace

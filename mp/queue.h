@@ -172,6 +172,9 @@ class Queue {
       return Values::PutLoan(*state_, loan.block_, Deadline(timeout).get());
     }
   }
+  // A loan is given away: std::move() it.
+  template <std::same_as<Loan<T>> L>
+  absl::Status Put(L& loan, absl::Duration timeout = absl::InfiniteDuration()) const = delete;
   // The next value, however it was put. In place where it was put so, or is long.
   absl::StatusOr<Loan<T>> GetLoan(absl::Duration timeout = absl::InfiniteDuration()) const {
     if (absl::Status closed = Closed(); !closed.ok()) return closed;

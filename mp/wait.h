@@ -42,6 +42,8 @@ namespace mp {
 
 template <class T>
 class Queue;
+template <class T>
+class SimpleQueue;
 
 // Process and ProcessInfo: what has ended when a descriptor is readable.
 template <class P>
@@ -58,6 +60,9 @@ class Waitable {
   Waitable(const P& process) : fd_(process.sentinel()) {}  // NOLINT
   template <class T>
   Waitable(const Queue<T>& queue)  // NOLINT
+      : source_(internal::MakeQueueWaitSource(internal::HandleAccess::StateOf(queue))) {}
+  template <class T>
+  Waitable(const SimpleQueue<T>& queue)  // NOLINT
       : source_(internal::MakeQueueWaitSource(internal::HandleAccess::StateOf(queue))) {}
   explicit Waitable(std::shared_ptr<internal::WaitSource> source) : source_(std::move(source)) {}
 

@@ -23,8 +23,7 @@
 // Limit:    a latch of 2,147,483,647; as many that are joined at once as the domain has room for,
 //           permits and others that processes hold included: 163,840 by default
 //           (shared/internal/holds.h).
-// Cost:     88 bytes of the domain, and 24 for one that is joined. Who counts down one that is
-// joined
+// Cost:     88 bytes of the domain, and 24 for one that is joined. To count down one that is joined
 //           looks at all places for holds of the family, as a writer of an RWLock does. Who waits
 //           spins a little, then sleeps; no system call where nobody sleeps. Figures in
 //           docs/benchmarks.md.

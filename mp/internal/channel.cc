@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 
 #include "absl/functional/function_ref.h"
@@ -55,7 +56,11 @@ Result ResultOf(MessageRings::Result result) {
       return Result::kNoMemory;
     case MessageRings::Result::kRefused:
       return Result::kRefused;
-    default:  // nobody shuts a channel
+    case MessageRings::Result::kNoDescriptor:
+      return Result::kNoDescriptor;
+    case MessageRings::Result::kShut:  // for a packet: nobody shuts a channel
+      return Result::kOver;
+    default:
       return Result::kLate;
   }
 }
@@ -207,7 +212,11 @@ void ChannelReader::ArmForOthers(MessageRings& rings) const {
 Result ChannelReader::Await(MessageRings& rings, absl::FunctionRef<Attempt()> attempt,
                             const EndLife& life, const timespec* deadline) const {
   auto may_go = [&] { return rings.MayGo(QueueEvent::kPut); };
-  auto arm = [&] { return Arm(rings, deadline); };
+  auto arm = [&] {
+    const MessageRings::Armed armed = Arm(rings, deadline);
+    DropStrayPackets(rings);
+    return armed;
+  };
   const Waiting waiting = {.attempt = attempt,
                            .may_go = may_go,
                            .arm = arm,
@@ -224,11 +233,48 @@ Result ChannelReader::Get(const Receiver& receiver, const EndLife& life,
     return rings.TryGetIf(receiver.accept, receiver.read, receiver.take, deadline);
   };
   const Attempt attempted = attempt();
+  if (attempted == Attempt::kBusy && !(deadline != nullptr && IsPast(*deadline))) {
+    rings.LetSomeGather();
+  }
   const Result result =
       attempted == Attempt::kBusy ? Await(rings, attempt, life, deadline) : ResultOf(attempted);
   ArmForOthers(rings);
   rings.Tidy();
+  DropStrayPackets(rings);
   return result;
+}
+
+void ChannelReader::DropPacket(uint64_t number) const {
+  const TokenBell bell(fd());
+  MessageRings rings(state(), &bell);
+  const timespec patience = MonotonicDeadline(absl::Milliseconds(EndLife::kLook));
+  // Before: a stray packet (C3).
+  static_cast<void>(rings.WithGetLock(&patience, [&] {
+    DropDescriptors(packets_fd(), number);
+    Word& gone = state().packets_gone;
+    if (gone.load(std::memory_order_relaxed) < number) {
+      gone.store(number, std::memory_order_relaxed);
+    }
+    rings.RingForMore();
+  }));
+}
+
+// What the dead had sent, and nobody got, would keep files open. A hint tells whether there may be
+// some; who sends meanwhile has the lock.
+void ChannelReader::DropStrayPackets(MessageRings& rings) const {
+  auto may_be = [this] {
+    return state().packets_gone.load(std::memory_order_relaxed) !=
+               state().packets_sent.load(std::memory_order_relaxed) &&
+           state().Size() == 0;
+  };
+  if (!may_be()) [[likely]]
+    return;
+  static_cast<void>(rings.WithBothLocks([&] {
+    if (!may_be()) return;
+    DropDescriptors(packets_fd(), UINT64_MAX);
+    state().packets_gone.store(state().packets_sent.load(std::memory_order_relaxed),
+                               std::memory_order_relaxed);
+  }));
 }
 
 Result ChannelReader::Look(const EndLife& life, const timespec* deadline) const {
@@ -288,16 +334,54 @@ bool ChannelWriter::NobodyReads() const {
   return false;
 }
 
+// By who has the lock to put, just before the message is there.
+ChannelSide::Attempt ChannelWriter::SendPacket(absl::Span<const int> fds, char* number_at) const {
+  if (fds.empty()) [[likely]]
+    return Attempt::kDone;
+  const uint64_t number = state().packets_sent.load(std::memory_order_relaxed) + 1;
+  std::memcpy(number_at, &number, sizeof(number));
+  // Before: no packet has this number.
+  // After:  there may be one, a stray packet (C3) until the message is there.
+  // Test:   PipeDescriptorCrashTest.ASendIsAllOrNothing
+  state().packets_sent.store(number, std::memory_order_relaxed);
+  CompilerFence();
+  switch (SendDescriptors(packets_fd(), number, fds)) {
+    case DescriptorsSent::kSent:
+      return Attempt::kDone;
+    case DescriptorsSent::kFull:
+      // Of the dead, or who gets has not yet dropped its last: nobody to wait for.
+      return state().Size() == 0 ? Attempt::kNoDescriptor : Attempt::kBusy;
+    case DescriptorsSent::kOver:
+      return Attempt::kShut;
+    case DescriptorsSent::kTooMany:
+      return Attempt::kNoDescriptor;
+    case DescriptorsSent::kNoDescriptor:
+      return Attempt::kRefused;
+    case DescriptorsSent::kNoMemory:
+      break;
+  }
+  return Attempt::kNoMemory;
+}
+
+bool ChannelWriter::HasRoomForPacket() const {
+  pollfd side = {.fd = packets_fd(), .events = POLLOUT, .revents = 0};
+  while (poll(&side, 1, 0) < 0 && errno == EINTR) {
+  }
+  EndIfClosed({&side, 1});
+  return side.revents != 0 || state().Size() == 0;
+}
+
 Result ChannelWriter::Do(MessageRings& rings, size_t size, absl::FunctionRef<Attempt()> attempt,
-                         const EndLife& life, const timespec* deadline) const {
+                         const EndLife& life, const timespec* deadline, bool sends_packet) const {
   if (NobodyReads()) return Result::kOver;
   const Attempt attempted = attempt();
   Result result = ResultOf(attempted);
   if (attempted == Attempt::kBusy) {
-    auto may_go = [&] { return rings.HasRoom(size); };
+    auto has_more_room = [&] { return !sends_packet || HasRoomForPacket(); };
+    auto may_go = [&] { return rings.HasRoom(size) && has_more_room(); };
     auto arm = [&] {
       return rings.ArmForRoom(
-          size, [this] { TakeTokens(); }, deadline);
+          size, has_more_room, [this] { TakeTokens(); }, deadline);
     };
     const Waiting waiting = {.attempt = attempt,
                              .may_go = may_go,
@@ -311,19 +395,28 @@ Result ChannelWriter::Do(MessageRings& rings, size_t size, absl::FunctionRef<Att
 }
 
 Result ChannelWriter::Put(size_t size, absl::FunctionRef<void(void* place)> write,
-                          const EndLife& life, const timespec* deadline) const {
+                          const EndLife& life, const timespec* deadline,
+                          absl::Span<const int> fds) const {
   const TokenBell bell(fd());
   MessageRings rings(state(), &bell);
+  auto write_all = [&](void* place) {
+    write(place);
+    return SendPacket(fds, static_cast<char*>(place) + size - sizeof(uint64_t));
+  };
   return Do(
-      rings, size, [&] { return rings.TryPut(size, write, deadline); }, life, deadline);
+      rings, size, [&] { return rings.TryPut(size, write_all, deadline); }, life, deadline,
+      !fds.empty());
 }
 
 Result ChannelWriter::PutBlock(const MessageRings::Block& block, const EndLife& life,
-                               const timespec* deadline) const {
+                               const timespec* deadline, absl::Span<const int> fds) const {
   const TokenBell bell(fd());
   MessageRings rings(state(), &bell);
+  auto* const bytes = const_cast<char*>(MessageRings::BytesOf(block));
+  auto finish = [&] { return SendPacket(fds, bytes + block.size - sizeof(uint64_t)); };
   return Do(
-      rings, block.size, [&] { return rings.TryPutBlock(block, deadline); }, life, deadline);
+      rings, block.size, [&] { return rings.TryPutBlock(block, finish, deadline); }, life, deadline,
+      !fds.empty());
 }
 
 }  // namespace mp::internal

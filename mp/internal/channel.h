@@ -24,8 +24,10 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "mp/internal/channel_state.h"
 #include "mp/internal/descriptor.h"
+#include "mp/internal/descriptor_packets.h"
 #include "mp/internal/end_life.h"
 #include "mp/internal/message_rings.h"
 #include "shared/internal/atomic.h"
@@ -45,9 +47,14 @@ class ChannelSide {
     kClosed,  // here, meanwhile
     kNoMemory,
     kRefused,
+    kNoDescriptor,  // too many are on their way
   };
 
   ChannelState& state() const { return *state_; }
+  const Handle<ChannelState>& handle() const { return state_; }
+  int fd() const { return descriptor_.fd(); }
+  // Where the packets with descriptors go.
+  int packets_fd() const { return packets_.fd(); }
 
  protected:
   using Attempt = MessageRings::Result;
@@ -61,10 +68,11 @@ class ChannelSide {
     bool is_over_at_once;  // when nobody has the other side, whatever may be there
   };
 
-  ChannelSide(Handle<ChannelState> state, Descriptor descriptor)
-      : state_(std::move(state)), descriptor_(std::move(descriptor)) {}
+  ChannelSide(Handle<ChannelState> state, Descriptor descriptor, Descriptor packets)
+      : state_(std::move(state)),
+        descriptor_(std::move(descriptor)),
+        packets_(std::move(packets)) {}
 
-  int fd() const { return descriptor_.fd(); }
   bool IsOver() const;
   // Other bytes than tokens do not come.
   void TakeTokens() const;
@@ -78,6 +86,7 @@ class ChannelSide {
 
   Handle<ChannelState> state_;
   Descriptor descriptor_;
+  Descriptor packets_;
 };
 
 class ChannelReader : public ChannelSide {
@@ -89,13 +98,19 @@ class ChannelReader : public ChannelSide {
     absl::FunctionRef<void(const MessageRings::Block& block)> take;
   };
 
-  ChannelReader(Handle<ChannelState> state, Descriptor descriptor)
-      : ChannelSide(std::move(state), std::move(descriptor)) {}
+  ChannelReader(Handle<ChannelState> state, Descriptor descriptor, Descriptor packets)
+      : ChannelSide(std::move(state), std::move(descriptor), std::move(packets)) {}
   ChannelReader(ChannelReader&& other) noexcept
       : ChannelSide(std::move(other)), door_(other.door_.exchange(nullptr)) {}
   ~ChannelReader();
 
   Result Get(const Receiver& receiver, const EndLife& life, const timespec* deadline) const;
+  // In `accept`: those that belong to the message that has this number.
+  DescriptorsPeeked PeekPacket(uint64_t number, DescriptorList& list) const {
+    return PeekDescriptors(packets_fd(), number, list);
+  }
+  // When it was got: nobody needs its packet any more.
+  void DropPacket(uint64_t number) const;
   // kDone: there is a message.
   Result Look(const EndLife& life, const timespec* deadline) const;
 
@@ -117,26 +132,32 @@ class ChannelReader : public ChannelSide {
                const timespec* deadline) const;
   MessageRings::Armed Arm(MessageRings& rings, const timespec* deadline) const;
   void ArmForOthers(MessageRings& rings) const;
+  void DropStrayPackets(MessageRings& rings) const;
 
   Atomic<DoorState*> door_{nullptr};
 };
 
 class ChannelWriter : public ChannelSide {
  public:
-  ChannelWriter(Handle<ChannelState> state, Descriptor descriptor)
-      : ChannelSide(std::move(state), std::move(descriptor)) {}
+  ChannelWriter(Handle<ChannelState> state, Descriptor descriptor, Descriptor packets)
+      : ChannelSide(std::move(state), std::move(descriptor), std::move(packets)) {
+    taken_.store(this->state().gets().load(std::memory_order_relaxed), std::memory_order_relaxed);
+  }
   ChannelWriter(ChannelWriter&& other) noexcept : ChannelSide(std::move(other)) {}
 
-  // As those of MessageRings. kOver: nobody will read it.
+  // As those of MessageRings. kOver: nobody will read it. With `fds`, the last 8 bytes of the
+  // message are overwritten with the number of their packet; kRefused: one of them is not open.
   Result Put(size_t size, absl::FunctionRef<void(void* place)> write, const EndLife& life,
-             const timespec* deadline) const;
-  Result PutBlock(const MessageRings::Block& block, const EndLife& life,
-                  const timespec* deadline) const;
+             const timespec* deadline, absl::Span<const int> fds = {}) const;
+  Result PutBlock(const MessageRings::Block& block, const EndLife& life, const timespec* deadline,
+                  absl::Span<const int> fds = {}) const;
 
  private:
   Result Do(MessageRings& rings, size_t size, absl::FunctionRef<Attempt()> attempt,
-            const EndLife& life, const timespec* deadline) const;
+            const EndLife& life, const timespec* deadline, bool sends_packet) const;
   bool NobodyReads() const;
+  Attempt SendPacket(absl::Span<const int> fds, char* number_at) const;
+  bool HasRoomForPacket() const;
 
   // Of the channel, when this process last looked; a hint.
   mutable Atomic<uint32_t> taken_{0};

@@ -36,6 +36,9 @@ class DecoderAccess {
   };
   static PlacedHandle GetHandle(Decoder& decoder, uint64_t type);
 
+  // The next one of the message's, which is the caller's to close.
+  static int GetDescriptor(Decoder& decoder);
+
   static const absl::Status& Failure(const Decoder& decoder) { return decoder.failure_; }
   // After a failure: objects that lead to one another in a circle would stay for ever.
   static void ClearShared(Decoder& decoder);

@@ -21,6 +21,10 @@ class EncoderAccess {
   // `handle` keeps `object` alive; `type`: the hash of what was sent.
   static void PutHandle(Encoder& encoder, ObjectHeader* object, uint64_t type,
                         std::shared_ptr<const void> handle);
+  // `owner` keeps it open. Fails where the message cannot have it.
+  static void PutDescriptor(Encoder& encoder, int fd, std::shared_ptr<const void> owner);
+  // A duplicate of it, which is open until the encoder ends.
+  static void PutDescriptorCopy(Encoder& encoder, int fd);
   // Which of the message's shared objects this is. True: a new one, which is to follow.
   static bool PutShared(Encoder& encoder, std::shared_ptr<const void> object, uint64_t type);
   // What an earlier failure was, also where it has been caught.

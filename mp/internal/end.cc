@@ -2,20 +2,33 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "mp/internal/channel.h"
+#include "mp/internal/channel_state.h"
+#include "mp/internal/decoder_access.h"
+#include "mp/internal/descriptor.h"
+#include "mp/internal/descriptor_packets.h"
+#include "mp/internal/encoder_access.h"
 #include "mp/internal/message_type.h"
 #include "mp/internal/queue_calls.h"
+#include "mp/type_name.h"
 #include "shared/domain.h"
+#include "shared/internal/handle.h"
 
 namespace mp::internal {
 
@@ -57,6 +70,9 @@ absl::Status End::StatusOf(Result result) const {
     case Result::kNoMemory:
       return absl::ResourceExhaustedError(
           absl::StrCat(what_, ": no memory for another message: see MP_COMMIT_LIMIT"));
+    case Result::kNoDescriptor:
+      return absl::ResourceExhaustedError(
+          absl::StrCat(what_, ": too many descriptors are on their way: see RLIMIT_NOFILE"));
     default:
       return absl::InternalError(what_);
   }
@@ -97,21 +113,39 @@ absl::Status End::Put(uint64_t type, size_t size, absl::FunctionRef<void(void* p
   return result == Result::kOver ? NobodyReads(what_) : StatusOf(result);
 }
 
-absl::Status End::PutEncoded(const Encoder& encoder, absl::Duration timeout) {
+absl::Status End::PutEncoded(Encoder& encoder, absl::Duration timeout) {
   const Work work(*this);
   absl::Status status = MayWork(work, writable_, " is for receiving only");
   if (!status.ok()) return status;
   const QueueDeadline deadline(timeout);
+  const absl::Span<const int> fds = encoder.descriptors();
+  auto mark = [&](void* bytes) {
+    if (fds.empty()) return;
+    uint64_t type;
+    std::memcpy(&type, bytes, kTypeSize);
+    type |= kHasDescriptors;
+    std::memcpy(bytes, &type, kTypeSize);
+  };
+  // Their packet has a number when it is sent.
+  constexpr uint64_t kNoNumber = 0;
+  if (!fds.empty()) encoder.PutBytes(&kNoNumber, sizeof(kNoNumber));
   Result result;
   if (!Sent::NeedsBlock(encoder)) {
-    result = writer_->Put(
-        encoder.size(), [&](void* place) { encoder.CopyTo(place); }, life_, deadline.get());
+    auto write = [&](void* place) {
+      encoder.CopyTo(place);
+      mark(place);
+    };
+    result = writer_->Put(encoder.size(), write, life_, deadline.get(), fds);
   } else {
     Sent sent;
     status = sent.Load(encoder, writer_->state());
     if (!status.ok()) return status;
-    result = writer_->PutBlock(sent.block(), life_, deadline.get());
+    mark(const_cast<char*>(MessageRings::BytesOf(sent.block())));
+    result = writer_->PutBlock(sent.block(), life_, deadline.get(), fds);
     if (result == Result::kDone) sent.HasQueue();
+  }
+  if (result == Result::kRefused) {
+    return absl::InvalidArgumentError(absl::StrCat(what_, ": a descriptor that is not open"));
   }
   return result == Result::kOver ? NobodyReads(what_) : StatusOf(result);
 }
@@ -124,15 +158,28 @@ absl::Status End::Get(const Receiver& receiver, absl::Duration timeout) {
   if (!status.ok()) return status;
   const QueueDeadline deadline(timeout);
   uint64_t type = 0;
+  uint64_t packet = 0;  // has descriptors; 0: there is none
   absl::Status refusal;
   auto accept = [&](const void* bytes, size_t size) {
     if (size < kTypeSize) return false;
     std::memcpy(&type, bytes, kTypeSize);
+    const bool has_packet = (type & kHasDescriptors) != 0 && receiver.descriptors != nullptr;
+    type &= ~kHasDescriptors;
     if (type != receiver.type) return false;
     refusal = receiver.accept(size - kTypeSize);
+    if (refusal.ok() && has_packet && size >= kTypeSize + sizeof(packet)) {
+      std::memcpy(&packet, static_cast<const char*>(bytes) + size - sizeof(packet), sizeof(packet));
+      if (reader_->PeekPacket(packet, *receiver.descriptors) == DescriptorsPeeked::kNoRoom) {
+        refusal = absl::ResourceExhaustedError(
+            absl::StrCat(what_,
+                         ": not enough descriptors are left for those of the next message: "
+                         "see RLIMIT_NOFILE; it is still there"));
+      }
+    }
     return refusal.ok();
   };
   const Result result = reader_->Get({accept, receiver.read, receiver.take}, life_, deadline.get());
+  if (result == Result::kDone && packet != 0) reader_->DropPacket(packet);
   if (result == Result::kOver) {
     return absl::OutOfRangeError(
         absl::StrCat(what_, ": nobody is left to send to it, and nothing is left in it"));
@@ -142,6 +189,16 @@ absl::Status End::Get(const Receiver& receiver, absl::Duration timeout) {
   return absl::InvalidArgumentError(
       absl::StrCat(what_, ": the next message is of type ", MessageType::NameOf(type), ", not ",
                    MessageType::NameOf(receiver.type), "; it is still there"));
+}
+
+std::string_view End::ValueIn(std::string_view message) {
+  uint64_t type;
+  std::memcpy(&type, message.data(), kTypeSize);
+  message.remove_prefix(kTypeSize);
+  if ((type & kHasDescriptors) != 0) {
+    message.remove_suffix(std::min(message.size(), sizeof(uint64_t)));
+  }
+  return message;
 }
 
 absl::StatusOr<bool> End::Poll(absl::Duration timeout) {
@@ -195,6 +252,77 @@ void End::CloseNow() {
   if (reader_.has_value()) reader_->TellClose();
   reader_.reset();
   writer_.reset();
+}
+
+// As a part of a message -----------------------------------------------------------------------
+
+namespace {
+
+constexpr uint64_t kReads = 1;
+constexpr uint64_t kWrites = 2;
+
+struct SideParts {
+  Handle<ChannelState> state;
+  Descriptor descriptor;
+  Descriptor packets;
+};
+
+void EncodeSide(const ChannelSide& side, const std::shared_ptr<const void>& owner,
+                Encoder& encoder) {
+  EncoderAccess::PutHandle(encoder, side.handle().get(), TypeHash<ChannelState>(), owner);
+  EncoderAccess::PutDescriptor(encoder, side.fd(), owner);
+  EncoderAccess::PutDescriptor(encoder, side.packets_fd(), owner);
+}
+
+absl::StatusOr<SideParts> DecodeSide(Decoder& decoder) {
+  const DecoderAccess::PlacedHandle placed =
+      DecoderAccess::GetHandle(decoder, TypeHash<ChannelState>());
+  Handle<ChannelState> state(placed.word, static_cast<ChannelState*>(placed.object));
+  absl::StatusOr<Descriptor> first =
+      Descriptor::Own(DecoderAccess::GetDescriptor(decoder), "recvmsg");
+  if (!first.ok()) return first.status();
+  absl::StatusOr<Descriptor> second =
+      Descriptor::Own(DecoderAccess::GetDescriptor(decoder), "recvmsg");
+  if (!second.ok()) return second.status();
+  return SideParts{std::move(state), *std::move(first), *std::move(second)};
+}
+
+}  // namespace
+
+absl::Status End::Encode(const std::shared_ptr<End>& end, Encoder& encoder) {
+  if (!end->life_.Enter()) {
+    return absl::FailedPreconditionError(absl::StrCat(end->what_, " is closed in this process"));
+  }
+  // Until the encoder ends they stay open, and their states are there.
+  const std::shared_ptr<const void> owner(static_cast<const void*>(end.get()),
+                                          [end](const void*) { end->EndWait(); });
+  encoder.PutNumber((end->readable_ ? kReads : 0) | (end->writable_ ? kWrites : 0));
+  if (end->readable_) EncodeSide(*end->reader_, owner, encoder);
+  if (end->writable_) EncodeSide(*end->writer_, owner, encoder);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<End>> End::Decode(Decoder& decoder) {
+  const uint64_t sides = decoder.GetNumber();
+  if (sides == 0 || (sides & ~(kReads | kWrites)) != 0) decoder.Fail("no end of a pipe");
+  std::optional<ChannelReader> reader;
+  std::optional<ChannelWriter> writer;
+  std::string what;
+  if ((sides & kReads) != 0) {
+    absl::StatusOr<SideParts> parts = DecodeSide(decoder);
+    if (!parts.ok()) return parts.status();
+    what = parts->state->Describe();
+    reader.emplace(std::move(parts->state), std::move(parts->descriptor),
+                   std::move(parts->packets));
+  }
+  if ((sides & kWrites) != 0) {
+    absl::StatusOr<SideParts> parts = DecodeSide(decoder);
+    if (!parts.ok()) return parts.status();
+    if (what.empty()) what = parts->state->Describe();
+    writer.emplace(std::move(parts->state), std::move(parts->descriptor),
+                   std::move(parts->packets));
+  }
+  return std::make_shared<End>(what, std::move(reader), std::move(writer));
 }
 
 }  // namespace mp::internal

@@ -1,6 +1,7 @@
 // End: an end of a pipe, as this process has it: what copies of a Connection share.
 //
-// A message is the type's hash (message_type.h), and its bytes. `timeout` is of the whole call.
+// A message is the type's hash (message_type.h), and its bytes; and the number of its packet, if it
+// has descriptors (kHasDescriptors). `timeout` is of the whole call.
 
 #ifndef MP_MP_INTERNAL_END_H_
 #define MP_MP_INTERNAL_END_H_
@@ -9,16 +10,20 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "mp/decoder.h"
 #include "mp/encoder.h"
 #include "mp/internal/channel.h"
+#include "mp/internal/descriptor_packets.h"
 #include "mp/internal/end_life.h"
 #include "mp/internal/message_rings.h"
 #include "mp/internal/wait_source.h"
@@ -43,8 +48,8 @@ class End final : public WaitSource {
   // `write` writes `size` bytes behind the type.
   absl::Status Put(uint64_t type, size_t size, absl::FunctionRef<void(void* place)> write,
                    absl::Duration timeout);
-  // What the encoder has begins with the type.
-  absl::Status PutEncoded(const Encoder& encoder, absl::Duration timeout);
+  // What the encoder has begins with the type. It is added to.
+  absl::Status PutEncoded(Encoder& encoder, absl::Duration timeout);
 
   // `accept` gets a message without its type; `read` and `take` get it with its type. A message of
   // another type, or that `accept` has a status for, stays, and that is returned.
@@ -53,7 +58,10 @@ class End final : public WaitSource {
     absl::FunctionRef<absl::Status(size_t size)> accept;
     absl::FunctionRef<void(const void* bytes, size_t size)> read;
     absl::FunctionRef<void(const MessageRings::Block& block)> take;
+    DescriptorList* descriptors = nullptr;  // that came with it; not for kPlainBytes
   };
+  // Of a message, as read and taken: without its type, and the number of its packet.
+  static std::string_view ValueIn(std::string_view message);
   absl::Status Get(const Receiver& receiver, absl::Duration timeout);
 
   // Whether Get() would not wait: for a message, or the end.
@@ -69,6 +77,10 @@ class End final : public WaitSource {
   bool writable() const { return writable_ && !closed(); }
 
   const std::string& what() const { return what_; }
+
+  // As a part of a message of a Connection: its descriptors, and the states of its channels.
+  static absl::Status Encode(const std::shared_ptr<End>& end, Encoder& encoder);
+  static absl::StatusOr<std::shared_ptr<End>> Decode(Decoder& decoder);
 
  private:
   class Work;

@@ -20,14 +20,11 @@
 //   join_sleeps     (by all) 1: somebody may sleep on the low half of `done`
 //
 //   J1  Where more than one of these words, or `head`, changes, that is one section of the book.
-//   Who
-//       gets `get` from the dead applies what the book has before it looks at anything.
+//       Who gets `get` from the dead applies what the book has before it looks at anything.
 //   J2  done + leased + returned <= head, in messages. The difference was got, and is not done:
-//   each
-//       is in the account of who got it until it says so, or dies.
+//       each is in the account of who got it until it says so, or dies.
 //   J3  A record is in one of: free, back, dead, or it has a process. All but the first have a
-//   block
-//       of the queue's.
+//       block of the queue's.
 //   J4  Records, accounts and the blocks of J3 are not stray (Q3).
 //   J5  A process whose death the family has learned of has no record, as soon as somebody looks
 //       whose Deaths() differs from `looked`.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "absl/functional/function_ref.h"
 #include "shared/internal/deadline.h"
@@ -18,7 +19,6 @@ namespace mp::internal {
 using Result = MessageQueue::Result;
 
 void MessageQueue::Wake(QueueEvent event, size_t count) {
-  SleepsFor(event).store(0, std::memory_order_relaxed);
   FutexWake(WordOf(event), static_cast<int>(std::min<size_t>(count, kWakeAll)));
 }
 
@@ -40,16 +40,13 @@ Result MessageQueue::WaitFor(QueueEvent event, const timespec* deadline,
     if (rings_.MayGo(event)) result = try_it();
     return result != Result::kBusy;
   };
-  // Who is faster than those who put would look at each message while it is being put, and so take
-  // its line from them: in a stream it lets some gather.
-  if (event == QueueEvent::kPut && rings_.streak() >= kStream) {
-    for (int i = 0; i < kPausesInStream; ++i) Spinning::Pause();
-  }
+  if (event == QueueEvent::kPut) rings_.LetSomeGather();
   if (SpinUntil(try_again)) return result;
   FutexWord& word = WordOf(event);
   // Until it has what it wants, and the others are seen to, a wake that it gets is passed on when
   // it dies.
   const SleepsOn note(LaneForNotes(), word);
+  std::optional<uint32_t> passed;  // what the word was when a wake was no use here
   for (bool woken = false;;) {
     const uint32_t seen = word.load(std::memory_order_acquire);
     result = try_it();
@@ -59,6 +56,11 @@ Result MessageQueue::WaitFor(QueueEvent event, const timespec* deadline,
     }
     SleepsFor(event).store(1, std::memory_order_seq_cst);  // [B] with [A]
     if (word.load(std::memory_order_seq_cst) != seen) continue;
+    // It is too little for this one, which puts many; for another, perhaps, it is enough.
+    if (woken && passed != seen && rings_.MayGo(event)) {
+      passed = seen;
+      FutexWake(word, 1);
+    }
     const WaitResult waited = internal::Wait(
         word, seen, {.deadline = deadline, .cancel = &LowHalf(state().shut), .spin = false});
     if (waited == WaitResult::kTimedOut) {

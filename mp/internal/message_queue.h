@@ -67,19 +67,15 @@ class MessageQueue {
 
   void Shut(bool drop);
 
-  // After an operation that is such an event for `count` others, without the locks.
+  // Of a queue whose `head` changes by a book (joinable_state.h): after that, without the locks.
   void WakeAfter(QueueEvent event, size_t count) {
-    // The unlock was an instruction that no load passes: who sleeps has said so before, and is seen
-    // here, or sees what has changed. [A] with [B]
-    if (SleepsFor(event).load(std::memory_order_relaxed) != 0) [[unlikely]]
-      Wake(event, count);
+    if (SleepsFor(event).load(std::memory_order_relaxed) == 0) [[likely]]
+      return;
+    SleepsFor(event).store(0, std::memory_order_relaxed);
+    Wake(event, count);
   }
 
  private:
-  // So many messages between two times that it was empty are a stream.
-  static constexpr uint32_t kStream = 32;
-  static constexpr int kPausesInStream = 400;
-
   // `try_it`, until it has another result than kBusy; it waits for `event`, and is such an event of
   // the other kind for `count` others.
   template <typename Try>
@@ -87,7 +83,11 @@ class MessageQueue {
     Result result = try_it();
     if (result == Result::kBusy) [[unlikely]]
       result = WaitFor(event, deadline, try_it);
-    WakeAfter(event == QueueEvent::kPut ? QueueEvent::kGet : QueueEvent::kPut, count);
+    const QueueEvent other = event == QueueEvent::kPut ? QueueEvent::kGet : QueueEvent::kPut;
+    // The unlock was an instruction that no load passes: who sleeps since then has said so before,
+    // and is seen here, or sees what has changed. [A] with [B]
+    if (rings_.owes_wake() || SleepsFor(other).load(std::memory_order_relaxed) != 0) [[unlikely]]
+      Wake(other, count);
     rings_.Tidy();
     return result;
   }

@@ -35,6 +35,8 @@ constexpr uint32_t kFirstUnits = 256;
 constexpr uint32_t kMostUnits = 128 << 10;
 // Of all that is in a queue: half of what a position counts.
 constexpr uint32_t kMostPositions = uint32_t{1} << 31;
+// As get_bell: whatever is left behind.
+constexpr uint64_t kAnyGet = UINT64_MAX;
 
 QueueRing* MakeRing(QueueState& state, uint32_t units, uint32_t begin) {
   const absl::StatusOr<void*> block =
@@ -130,18 +132,17 @@ void MessageRings::RepairPut() {
   auto is_behind = [tail](const QueueRing* ring) {
     return static_cast<int32_t>(ring->begin - tail.position) > 0;
   };
-  if (is_behind(last)) {
-    // Many were to go into two rings. Nobody who gets has come that far.
-    last = RingAt(state_.put_from);
-    state_.put_ring.store(reinterpret_cast<uint64_t>(last), std::memory_order_relaxed);
-  }
-  if (QueueRing* const next = last->Next(); next != nullptr) {
+  // Many were to go into several rings. Nobody who gets has come that far.
+  if (is_behind(last)) last = RingAt(state_.put_from);
+  while (QueueRing* const next = last->Next()) {
     if (is_behind(next)) {
       last->next.store(0, std::memory_order_relaxed);
-    } else {
-      state_.put_ring.store(reinterpret_cast<uint64_t>(next), std::memory_order_relaxed);
+      break;
     }
+    last = next;
   }
+  state_.put_ring.store(reinterpret_cast<uint64_t>(last), std::memory_order_relaxed);
+  state_.get_sleeps.store(1, std::memory_order_relaxed);  // it may have owed a wake
   state_.stray.store(1, std::memory_order_relaxed);
   state_.put.MarkConsistent();
 }
@@ -154,6 +155,7 @@ bool MessageRings::LockToGetSlow(RobustMutex::Result result, const timespec* dea
     { const Journal::Section replay(joinable->book); }
     FutexWake(state_.gets(), kWakeAll);
   }
+  state_.put_sleeps.store(1, std::memory_order_relaxed);  // it may have owed a wake
   state_.stray.store(1, std::memory_order_relaxed);
   state_.get.MarkConsistent();
   return true;
@@ -224,22 +226,29 @@ Result MessageRings::RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring) 
 bool MessageRings::Grow(uint32_t capacity, QueueEnd tail, QueueRing& ring) {
   QueueRing* const next = MakeRing(state_, capacity, tail.position);
   if (next == nullptr) return false;
-  Link(ring, *next, tail);
+  Link(ring, *next, *next);
   return true;
 }
 
-// `next` goes on where `ring` ends.
-void MessageRings::Link(QueueRing& ring, QueueRing& next, QueueEnd end) {
-  const auto address = reinterpret_cast<uint64_t>(&next);
-  ring.end.store(end.position, std::memory_order_relaxed);
+// `ring` ends where `next` begins; `last` is that, or one of those that follow it.
+void MessageRings::Link(QueueRing& ring, QueueRing& next, QueueRing& last) {
+  ring.end.store(next.begin, std::memory_order_relaxed);
   // Before: a stray block (Q3).
   // After:  the last ring; nothing is put into it before put_ring says so, as the next one to lock
   //         sees to (Q2).
   // Test:   QueueCrashTest.AGrowingQueueLosesNothing
-  ring.next.store(address, std::memory_order_release);
-  state_.put_ring.store(address, std::memory_order_relaxed);
+  ring.next.store(reinterpret_cast<uint64_t>(&next), std::memory_order_release);
+  state_.put_ring.store(reinterpret_cast<uint64_t>(&last), std::memory_order_relaxed);
   const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).messages;
-  state_.taken.store(QueueEnd{taken, end.position}.word(), std::memory_order_relaxed);
+  state_.taken.store(QueueEnd{taken, last.begin}.word(), std::memory_order_relaxed);
+}
+
+void MessageRings::FreeFrom(QueueRing* ring) {
+  while (ring != nullptr) {
+    QueueRing* const next = ring->Next();
+    Domain::Current()->Free(ring);
+    ring = next;
+  }
 }
 
 // One that is about to be put.
@@ -248,7 +257,8 @@ void MessageRings::CountBlock(size_t size) {
   state_.blocks_put.store(known.load(std::memory_order_relaxed) + size, std::memory_order_relaxed);
 }
 
-Result MessageRings::TryPutBlock(const Block& block, const timespec* deadline) {
+Result MessageRings::TryPutBlock(const Block& block, absl::FunctionRef<Result()> finish,
+                                 const timespec* deadline) {
   if (!LockToPut(deadline)) return Result::kBusy;
   const MessageHead message{block.kind, block.size};
   QueueEnd tail;
@@ -256,6 +266,7 @@ Result MessageRings::TryPutBlock(const Block& block, const timespec* deadline) {
   const bool has_room = state_.capacity == 0 || HasRoom(block.size);
   Result result = has_room ? Room(message.units(), tail, ring) : Result::kBusy;
   if (result == Result::kDone && !Call()) result = Result::kNoDescriptor;
+  if (result == Result::kDone) result = finish();
   if (result == Result::kDone) {
     CountBlock(block.size);
     uint64_t* const place = ring->At(tail.position);
@@ -282,11 +293,12 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
     return result;
   }
   QueueRing* const last = RingAt(state_.put_ring);
+  QueueRing* first = nullptr;  // of those that have to be added
   QueueRing* ring = last;
   QueueEnd tail = begin;
-  QueueEnd linked = begin;  // where another ring goes on, if it does
   const bool begun = static_cast<int32_t>(head.position - ring->begin) >= 0;
   uint32_t taken = begun ? head.position : ring->begin;
+  state_.taken.store(QueueEnd{head.messages, taken}.word(), std::memory_order_relaxed);
   for (size_t i = 0; i < count && result == Result::kDone; ++i) {
     const Outgoing out = message(i);
     const MessageHead next{out.kind, out.size};
@@ -294,25 +306,29 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
     uint32_t behind = ring->UnitsBehind(tail.position);
     uint32_t skip = behind < units ? behind : 0;
     if (ring->capacity() - (tail.position - taken) < skip + units) {
-      // One ring for all the rest: what wraps in it skips less than the longest message.
+      // For the rest, if that is not too much: what wraps in it skips less than the longest
+      // message.
       uint64_t rest = 2 * MessageHead::UnitsFor(kMostInRing);
-      for (size_t j = i; j < count; ++j) {
+      for (size_t j = i; j < count && rest < kMostUnits; ++j) {
         const Outgoing later = message(j);
         rest += MessageHead{later.kind, later.size}.units();
       }
-      if (ring != last || rest + (tail.position - head.position) > kMostPositions / 2) {
-        result = Result::kNoMemory;
-        break;
-      }
-      QueueRing* const other = MakeRing(
-          state_, std::max(std::bit_ceil(static_cast<uint32_t>(rest)), kFirstUnits), tail.position);
+      const auto capacity =
+          static_cast<uint32_t>(std::clamp<uint64_t>(std::bit_ceil(rest), kFirstUnits, kMostUnits));
+      const bool too_many = tail.position - head.position > kMostPositions - 2 * kMostUnits;
+      QueueRing* const other = too_many ? nullptr : MakeRing(state_, capacity, tail.position);
       if (other == nullptr) {
         result = Result::kNoMemory;
         break;
       }
-      linked = tail;
-      taken = tail.position;
+      if (first == nullptr) {
+        first = other;
+      } else {
+        ring->end.store(tail.position, std::memory_order_relaxed);
+        ring->next.store(reinterpret_cast<uint64_t>(other), std::memory_order_relaxed);
+      }
       ring = other;
+      taken = tail.position;
       behind = ring->UnitsBehind(tail.position);
       skip = behind < units ? behind : 0;
     }
@@ -337,17 +353,17 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
       // Before, after: as in TryPutBlock().
       Domain::Current()->heap().SetOwner(const_cast<void*>(out.bytes), Owner::Object(&state_));
     }
-    if (ring != last) {
+    if (first != nullptr) {
       state_.put_from.store(reinterpret_cast<uint64_t>(last), std::memory_order_release);
-      Link(*last, *ring, linked);
+      Link(*last, *first, *ring);
     }
     // Before: none of them is there; who has the lock next cuts off the ring that begins behind
     //         `tail`.
     // After:  all of them are.
     // Test:   QueueCrashTest.ManyAreAllOrNothing
     CommitTail(tail);
-  } else if (ring != last) {
-    Domain::Current()->Free(ring);
+  } else {
+    FreeFrom(first);
   }
   Unlock(state_.put);
   return result;
@@ -459,6 +475,14 @@ void MessageRings::TakeAll() {
   }
 }
 
+void MessageRings::LetSomeGather() const {
+  // So many messages between two times that it was empty are a stream.
+  constexpr uint32_t kStream = 32;
+  constexpr int kPausesInStream = 400;
+  if (streak_ < kStream) return;
+  for (int i = 0; i < kPausesInStream; ++i) Spinning::Pause();
+}
+
 // Bells ----------------------------------------------------------------------------------------
 
 bool MessageRings::MayGo(QueueEvent event) const {
@@ -484,6 +508,13 @@ void MessageRings::RingForRoom(QueueEnd head) {
   state_.get_bell.store(0, std::memory_order_relaxed);
 }
 
+void MessageRings::RingForMore() {
+  if (state_.get_bell.load(std::memory_order_relaxed) != kAnyGet) return;
+  if (!bell_->Ring(state_, QueueEvent::kGet)) return;
+  // Before, after: as in RingForMessage().
+  state_.get_bell.store(0, std::memory_order_relaxed);
+}
+
 MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<void()> drain,
                                                 const timespec* deadline) {
   if (!LockToPut(deadline)) return Armed::kBusy;
@@ -500,7 +531,8 @@ MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<void()> drain,
   return arm ? Armed::kYes : Armed::kMayGo;
 }
 
-MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<void()> drain,
+MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<bool()> may_go,
+                                             absl::FunctionRef<void()> drain,
                                              const timespec* deadline) {
   if (!LockToGet(deadline)) return Armed::kBusy;
   // So that the two sides do not take turns with every message.
@@ -508,10 +540,11 @@ MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<void
       std::min(state_.capacity / 2, state_.capacity - std::min(BytesFor(size), state_.capacity));
   const QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
-  const bool arm = !Holds(BytesFor(size), tail, head);
+  const bool holds = Holds(BytesFor(size), tail, head);
+  const bool arm = !holds || !may_go();
   if (arm) {
     // Before, after: as in ArmForMessage().
-    state_.get_bell.store(most + 1, std::memory_order_relaxed);
+    state_.get_bell.store(holds ? kAnyGet : most + 1, std::memory_order_relaxed);
     CompilerFence();
     drain();
   }
@@ -540,17 +573,23 @@ void MessageRings::Shut(bool drop) {
 }
 
 // Who puts never waits for the lock to get, so who has that may only try the other one.
-void MessageRings::FreeStray() {
+bool MessageRings::LockBoth() {
   const timespec patience = Patience();
-  if (!LockToGet(&patience)) return;
+  if (!LockToGet(&patience)) return false;
   const RobustMutex::Result locked = state_.put.TryLock();
   if (locked == RobustMutex::Result::kOwnerDied) RepairPut();
   if (locked == RobustMutex::Result::kAcquired || locked == RobustMutex::Result::kOwnerDied) {
-    FreeAllStray();
-    state_.stray.store(0, std::memory_order_relaxed);
-    Unlock(state_.put);
+    return true;
   }
   Unlock(state_.get);
+  return false;
+}
+
+void MessageRings::FreeStray() {
+  static_cast<void>(WithBothLocks([this] {
+    FreeAllStray();
+    state_.stray.store(0, std::memory_order_relaxed);
+  }));
 }
 
 // By who has both locks.
@@ -608,11 +647,7 @@ void MessageRings::FreeAll() {
   Unlock(state_.get);
   if (state_.stray.load(std::memory_order_relaxed) != 0) FreeAllStray();
   Domain::Current()->Free(reinterpret_cast<void*>(state_.bells.load(std::memory_order_relaxed)));
-  for (QueueRing* ring = RingAt(state_.get_ring); ring != nullptr;) {
-    QueueRing* const next = ring->Next();
-    Domain::Current()->Free(ring);
-    ring = next;
-  }
+  FreeFrom(RingAt(state_.get_ring));
 }
 
 }  // namespace mp::internal

@@ -25,10 +25,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "absl/functional/function_ref.h"
 #include "mp/internal/queue_ring.h"
 #include "mp/internal/queue_state.h"
+#include "shared/domain.h"
 #include "shared/internal/robust_mutex.h"
 
 namespace mp::internal {
@@ -86,12 +88,19 @@ class MessageRings {
   [[nodiscard]] static bool Init(QueueState& state, uint64_t limit, uint64_t capacity = 0);
 
   // `write(place)` writes `size` bytes, at most kMostInRing, to a place aligned to 8, while nobody
-  // else can put. `deadline`, for the lock, is on CLOCK_MONOTONIC; nullptr: never; in the past:
-  // waits as long as others have it unless they are stopped.
+  // else can put; if it has a Result other than kDone, nothing is put, and that is returned.
+  // `deadline`, for the lock, is on CLOCK_MONOTONIC; nullptr: never; in the past: waits as long as
+  // others have it unless they are stopped.
   template <typename Write>
   Result TryPut(size_t size, const Write& write, const timespec* deadline);
   // One in a block of this process's, which is the queue's when kDone.
-  Result TryPutBlock(const Block& block, const timespec* deadline);
+  Result TryPutBlock(const Block& block, const timespec* deadline) {
+    return TryPutBlock(
+        block, [] { return Result::kDone; }, deadline);
+  }
+  // `finish()` may still write to it, as `write` above.
+  Result TryPutBlock(const Block& block, absl::FunctionRef<Result()> finish,
+                     const timespec* deadline);
   // All at once or none: they are there by one store. `count` is not 0.
   Result TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t index)> message,
                     const timespec* deadline);
@@ -121,8 +130,10 @@ class MessageRings {
   enum class Armed { kYes, kMayGo, kBusy };
   Armed ArmForMessage(absl::FunctionRef<void()> drain, const timespec* deadline);
   // Where there is a capacity, and no room for a message of `size` bytes: before a get after which
-  // there is, and it is half empty.
-  Armed ArmForRoom(size_t size, absl::FunctionRef<void()> drain, const timespec* deadline);
+  // there is, and it is half empty. Where there is, but `may_go()` says no: before any get, and
+  // when RingForMore() is called.
+  Armed ArmForRoom(size_t size, absl::FunctionRef<bool()> may_go, absl::FunctionRef<void()> drain,
+                   const timespec* deadline);
 
   // `change()` by who has the lock to put. False: it was not free.
   template <typename Change>
@@ -132,6 +143,26 @@ class MessageRings {
     change();
     return true;
   }
+
+  // The same by who has the lock to get.
+  template <typename Change>
+  bool WithGetLock(const timespec* deadline, const Change& change) {
+    if (!LockToGet(deadline)) return false;
+    const Unlocker unlocker(state_.get);
+    change();
+    return true;
+  }
+  // By who has both. False: they were not free soon.
+  template <typename Change>
+  bool WithBothLocks(const Change& change) {
+    if (!LockBoth()) return false;
+    const Unlocker get_unlocker(state_.get);
+    const Unlocker put_unlocker(state_.put);
+    change();
+    return true;
+  }
+  // By who has the lock to get, and has made room of another kind than that of bytes.
+  void RingForMore();
 
   // Nobody puts any more; `drop`: nor gets what is left, which is freed.
   void Shut(bool drop);
@@ -149,22 +180,31 @@ class MessageRings {
   static void FreeBlock(const Block& block);
 
   QueueState& state() const { return state_; }
-  // Messages since it was empty, when it was last found so here.
-  uint32_t streak() const { return streak_; }
+  // Whether somebody slept when one of these was put, or got.
+  bool owes_wake() const { return owes_wake_; }
+  // By who has found it empty. Who is faster than those who put would look at each message while it
+  // is being put, and so take its line from them: in a stream this waits a little.
+  void LetSomeGather() const;
 
  protected:
-  // False: not by `deadline`.
+  // False: not by `deadline`. Ends a copy of a process that fork() did not make: when that dies
+  // with a lock, nobody would be told.
   bool LockToPut(const timespec* deadline) {
+    if (!Domain::HasSlot()) [[unlikely]]
+      Domain::EndIfCopy();
     const RobustMutex::Result result = state_.put.TryLock();
     return result == RobustMutex::Result::kAcquired || LockToPutSlow(result, deadline);
   }
   bool LockToGet(const timespec* deadline) {
+    if (!Domain::HasSlot()) [[unlikely]]
+      Domain::EndIfCopy();
     const RobustMutex::Result result = state_.get.TryLock();
     return result == RobustMutex::Result::kAcquired || LockToGetSlow(result, deadline);
   }
   // Where a first try had this result.
   bool LockToPutSlow(RobustMutex::Result result, const timespec* deadline);
   bool LockToGetSlow(RobustMutex::Result result, const timespec* deadline);
+  bool LockBoth();
   static void Unlock(RobustMutex& mutex) { static_cast<void>(mutex.Unlock()); }
   // Also where what the caller does with a message throws.
   class Unlocker {
@@ -187,11 +227,20 @@ class MessageRings {
   size_t BytesBetween(QueueEnd head, QueueEnd tail) const;
   void CountBlock(size_t size);
   bool Grow(uint32_t capacity, QueueEnd tail, QueueRing& ring);
-  void Link(QueueRing& ring, QueueRing& next, QueueEnd end);
+  void Link(QueueRing& ring, QueueRing& next, QueueRing& last);
+  static void FreeFrom(QueueRing* ring);
   void Commit(QueueEnd tail, uint32_t units) {
     CommitTail({.messages = tail.messages + 1, .position = tail.position + units});
   }
   void CommitTail(QueueEnd tail);
+  // Before it, or before CommitHead(): who sleeps now is to be woken after the unlock. Taken back
+  // then, it would also be taken from one that is about to sleep, and has seen this change already.
+  void OweWake(Word& sleeps) {
+    if (sleeps.load(std::memory_order_relaxed) == 0) [[likely]]
+      return;
+    sleeps.store(0, std::memory_order_relaxed);
+    owes_wake_ = true;
+  }
   // Before it: who waits by descriptor is called. False: kNoDescriptor.
   bool Call() { return state_.put_bell.load(std::memory_order_relaxed) == 0 || RingForMessage(); }
   // By who has the lock to get: the message at `head`, or why there is none.
@@ -223,7 +272,8 @@ class MessageRings {
  private:
   QueueState& state_;
   const Bell* const bell_;
-  uint32_t streak_ = 0;
+  bool owes_wake_ = false;
+  uint32_t streak_ = 0;  // messages since it was empty, when it was last found so here
 };
 
 // By who puts ----------------------------------------------------------------------------------
@@ -242,6 +292,7 @@ inline MessageRings::Result MessageRings::Room(uint32_t units, QueueEnd& tail, Q
 }
 
 inline void MessageRings::CommitTail(QueueEnd tail) {
+  OweWake(state_.get_sleeps);
   // Before: there is no such message; its bytes are scratch (Q1).
   // After:  it is there, though nobody was woken: who comes to get it sees it, who sleeps is woken
   //         by the burial, for the word has changed, or has heard the bell.
@@ -264,7 +315,11 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
   if (result == Result::kDone) {
     uint64_t* const place = ring->At(tail.position);
     *place = message.unit();
-    write(static_cast<void*>(place + 1));
+    if constexpr (std::is_void_v<std::invoke_result_t<const Write&, void*>>) {
+      write(static_cast<void*>(place + 1));
+    } else if (const Result wrote = write(static_cast<void*>(place + 1)); wrote != Result::kDone) {
+      return wrote;
+    }
     Commit(tail, units);
   }
   return result;
@@ -275,6 +330,7 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
 inline void MessageRings::CommitHead(QueueEnd head) {
   if (state_.get_bell.load(std::memory_order_relaxed) != 0) [[unlikely]]
     RingForRoom(head);
+  OweWake(state_.put_sleeps);
   // Before: the message is there, for whoever comes.
   // After:  it is this process's, and dies with it. Who waits to put is woken by the burial, for
   //         the word has changed, or has heard the bell.

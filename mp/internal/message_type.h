@@ -17,6 +17,9 @@ namespace mp::internal {
 // What SendBytes() sends; no hash is 0.
 inline constexpr uint64_t kPlainBytes = 0;
 
+// Beside the hash: the message has descriptors. No hash has this bit.
+inline constexpr uint64_t kHasDescriptors = uint64_t{1} << 63;
+
 class MessageType {
  public:
   MessageType(uint64_t hash, std::string_view name) : hash_(hash), name_(name) {
@@ -40,12 +43,12 @@ class MessageType {
 };
 
 template <class T>
-inline const MessageType kMessageType(TypeHash<T>(), TypeName<T>());
+inline const MessageType kMessageType(TypeHash<T>() & ~kHasDescriptors, TypeName<T>());
 
 template <class T>
 uint64_t MessageType::Of() {
   static_cast<void>(&kMessageType<T>);  // so that it is in the list
-  return TypeHash<T>();
+  return TypeHash<T>() & ~kHasDescriptors;
 }
 
 }  // namespace mp::internal

@@ -12,7 +12,7 @@
 //   tail         who puts           all         QueueEnd: all that was ever put; commits a put
 //   capacity     maker              who puts    bytes that it holds at most, see Q4; 0: memory's
 //   blocks_put   who puts           all         bytes in blocks, of all that was ever put
-//   put_from     who puts           who puts    the ring before put_ring, when many went into both
+//   put_from     who puts           who puts    the last ring before those that many were put into
 //   get          pthread            who gets    the lock of who gets
 //   get_ring     who gets           who gets    the first ring
 //   added        who gets           who gets    what `tail` was when somebody last looked
@@ -25,14 +25,13 @@
 //   put_sleeps   all                who gets    1: somebody may sleep on the low half of `head`
 //   stray        who has a lock     all         1: there may be blocks to free, see Q3
 //   shut         who shuts it       all         kShut, kDropped; ends all sleep
-//   bells        who has `put`      who puts    a block with whom to call (queue_bell.h); 0: none
-//   yet
+//   bells        who has `put`      who puts    a block with whom to call (queue_bell.h), or 0
 //
 //   Q1  head <= tail, in messages and in units; [head, tail) holds whole messages, all else in a
 //       ring is scratch.
 //   Q2  The rings from get_ring on are linked by `next`, the last one is put_ring; but while
-//       somebody puts, or who put has died, put_ring may be the last but one; and the last one may
-//       begin behind `tail`: then it follows put_from, and nobody who gets goes there.
+//       somebody puts, or who put has died, put_ring may be another one; and the last ones may
+//       begin behind `tail`: then they follow put_from, and nobody who gets goes there.
 //   Q3  Blocks of the queue that are none of its rings, its messages, its name or its bells, are in
 //       the hands of who holds one of the locks; or of one who died with it, and then `stray` is
 //       set by the next holder.

@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mp/or_die.h"
 #include "mp/process.h"
@@ -29,6 +30,9 @@
 #include "sync/lock.h"
 #include "sync/value.h"
 #include "tests/support/bury.h"
+#include "tests/support/copy.h"
+#include "tests/support/futex_waitv.h"
+#include "tests/support/held_duty.h"
 
 namespace mp {
 namespace {
@@ -535,6 +539,77 @@ TEST(QueueTest, ABacklogsMemoryComesBack) {
   EXPECT_LE(Stats().in_use, before + (size_t{3} << 20));
 }
 
+TEST(QueueTest, ABacklogOfManyComesBackToo) {
+  const Queue<std::array<char, 64>> queue;
+  Settle();
+  const size_t before = Stats().in_use;
+  OrDie(queue.PutMany(std::vector<std::array<char, 64>>(200'000)));
+  EXPECT_GT(Stats().in_use, before + (size_t{14} << 20));
+  while (!queue.Empty()) OrDie(queue.GetMany(1000).status());
+  EXPECT_LE(Stats().in_use, before + (size_t{3} << 20));
+}
+
+// Nobody looks up by itself here: a wake that is lost is a hang.
+class QueueWakeTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!testing::HasFutexWaitv()) GTEST_SKIP() << "no futex_waitv here";
+    (void)Domain::Get();
+    duty_.emplace();
+  }
+  // Longer than the first nap of who sleeps.
+  static void Nap() { absl::SleepFor(absl::Milliseconds(30)); }
+
+  std::optional<testing::HeldDuty> duty_;
+};
+
+TEST_F(QueueWakeTest, WhoSleepsForAValueIsWoken) {
+  const Queue<int> queue;
+  const Queue<int> got;
+  Process child([queue, got] {
+    for (int i = 0; i < 3; ++i) OrDie(got.Put(queue.Get().value()));
+  });
+  OrDie(child.Start());
+  for (int i = 0; i < 3; ++i) {
+    Nap();
+    OrDie(queue.Put(i));
+    Nap();
+    EXPECT_EQ(got.Get().value(), i);
+  }
+  ExpectEnds(child);
+}
+
+TEST_F(QueueWakeTest, WhoSleepsForRoomIsWoken) {
+  const Queue<int> queue(1);
+  OrDie(queue.Put(0));
+  Process child([queue] {
+    for (int i = 1; i <= 3; ++i) OrDie(queue.Put(i));
+  });
+  OrDie(child.Start());
+  for (int i = 0; i <= 3; ++i) {
+    Nap();
+    EXPECT_EQ(queue.Get().value(), i);
+  }
+  ExpectEnds(child);
+}
+
+// One waits for room for five, another for one.
+TEST_F(QueueWakeTest, WhoNeedsLessIsWokenBesideWhoNeedsMore) {
+  const Queue<int> queue(6);
+  OrDie(queue.PutMany({1, 2, 3, 4, 5, 6}));
+  Process many([queue] { OrDie(queue.PutMany({10, 11, 12, 13, 14})); });
+  OrDie(many.Start());
+  Nap();
+  Process one([queue] { OrDie(queue.Put(20)); });
+  OrDie(one.Start());
+  Nap();
+  EXPECT_EQ(queue.Get().value(), 1);
+  ExpectEnds(one);
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(queue.Get().ok());
+  ExpectEnds(many);
+  EXPECT_EQ(queue.Qsize(), 6u);
+}
+
 TEST(QueueTest, IsListedByName) {
   const Queue<int> queue(0, {.name = "jobs"});
   queue.Shutdown();
@@ -552,6 +627,13 @@ TEST(QueueTest, NoMemoryIsAStatus) {
   EXPECT_EQ(CodeOf(loan), absl::StatusCode::kResourceExhausted);
   OrDie(queue.Put("goes on"));
   EXPECT_EQ(queue.Get().value(), "goes on");
+}
+
+TEST(QueueDeathTest, ACopyThatForkDidNotMakeEnds) {
+  const Queue<int> queue;
+  OrDie(queue.Put(1));
+  EXPECT_DEATH(testing::EndAsACopy([&] { OrDie(queue.Put(2)); }), "nobody knows of it");
+  EXPECT_DEATH(testing::EndAsACopy([&] { OrDie(queue.Get()); }), "nobody knows of it");
 }
 
 }  // namespace

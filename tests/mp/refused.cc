@@ -9,6 +9,9 @@
 #include <vector>
 
 #include "mp/codec.h"
+#include "mp/fd.h"
+#include "mp/pipe.h"
+#include "mp/queue.h"
 
 struct WithView {
   int n;
@@ -39,3 +42,6 @@ template bool Send<std::atomic<int>>();
 template bool Send<std::vector<std::mutex>>();
 template bool Send<Private>();
 template bool Send<std::vector<Line>>();
+
+template class mp::Queue<mp::Fd>;
+template class mp::Queue<std::vector<mp::Connection>>;

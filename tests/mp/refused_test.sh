@@ -22,6 +22,8 @@ says 'Refused<std::atomic<int>' 'an atomic cannot be sent: send what it holds'
 says 'Refused<std::mutex>' 'a mutex cannot be sent: send an mp::Lock'
 says 'Sendable<Private>' 'it is not known how to send this type: give it a'
 says 'Travels<Line' 'a Connection travels only through a Connection'
+says 'Travels<mp::Fd' 'a Connection travels only through a Connection'
+says 'Travels<mp::Connection' 'a Connection travels only through a Connection'
 
 ((failed == 0)) || cat "$said"
 exit $failed
