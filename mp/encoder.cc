@@ -71,8 +71,9 @@ void EncoderAccess::PutHandle(Encoder& encoder, ObjectHeader* object, uint64_t t
 }
 
 void EncoderAccess::PutDescriptor(Encoder& encoder, int fd, std::shared_ptr<const void> owner) {
-  if (encoder.via_ != Via::kConnection)
+  if (encoder.via_ != Via::kConnection) {
     encoder.Fail("a descriptor travels only through a Connection");
+  }
   if (encoder.descriptors_.size() == kMostDescriptors) {
     encoder.Fail(absl::StrCat("more than ", kMostDescriptors, " descriptors in one message"));
   }

@@ -202,8 +202,9 @@ MessageRings::Armed ChannelReader::Arm(MessageRings& rings, const timespec* dead
 void ChannelReader::ArmForOthers(MessageRings& rings) const {
   // The unlock was an instruction that no load passes: who asks for a descriptor finds nothing to
   // read, and arms; or is seen here. [A] with [B]
-  if (state().by_descriptor.load(std::memory_order_relaxed) == 0) [[likely]]
+  if (state().by_descriptor.load(std::memory_order_relaxed) == 0) [[likely]] {
     return;
+  }
   if (rings.MayGo(QueueEvent::kPut)) return;
   const timespec patience = MonotonicDeadline(absl::Milliseconds(EndLife::kLook));
   static_cast<void>(Arm(rings, &patience));
@@ -267,8 +268,9 @@ void ChannelReader::DropStrayPackets(MessageRings& rings) const {
                state().packets_sent.load(std::memory_order_relaxed) &&
            state().Size() == 0;
   };
-  if (!may_be()) [[likely]]
+  if (!may_be()) [[likely]] {
     return;
+  }
   static_cast<void>(rings.WithBothLocks([&] {
     if (!may_be()) return;
     DropDescriptors(packets_fd(), UINT64_MAX);
@@ -336,8 +338,9 @@ bool ChannelWriter::NobodyReads() const {
 
 // By who has the lock to put, just before the message is there.
 ChannelSide::Attempt ChannelWriter::SendPacket(absl::Span<const int> fds, char* number_at) const {
-  if (fds.empty()) [[likely]]
+  if (fds.empty()) [[likely]] {
     return Attempt::kDone;
+  }
   const uint64_t number = state().packets_sent.load(std::memory_order_relaxed) + 1;
   std::memcpy(number_at, &number, sizeof(number));
   // Before: no packet has this number.

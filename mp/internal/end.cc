@@ -284,7 +284,7 @@ absl::StatusOr<SideParts> DecodeSide(Decoder& decoder) {
   absl::StatusOr<Descriptor> second =
       Descriptor::Own(DecoderAccess::GetDescriptor(decoder), "recvmsg");
   if (!second.ok()) return second.status();
-  return SideParts{std::move(state), *std::move(first), *std::move(second)};
+  return SideParts{state, *std::move(first), *std::move(second)};
 }
 
 }  // namespace

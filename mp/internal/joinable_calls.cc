@@ -87,8 +87,9 @@ JoinableCalls::Result JoinableCalls::Until(JoinableState& state, size_t count,
   // Its lane tells at once when it dies with what it takes.
   LaneForNotes();
   Result result = try_it();
-  if (result == Result::kBusy) [[unlikely]]
+  if (result == Result::kBusy) [[unlikely]] {
     result = WaitUntil(state, deadline, try_it);
+  }
   // What was found to be returned by the dead, or dropped.
   TellTakers(state);
   TellJoiners(state);

@@ -308,7 +308,7 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
     if (ring->capacity() - (tail.position - taken) < skip + units) {
       // For the rest, if that is not too much: what wraps in it skips less than the longest
       // message.
-      uint64_t rest = 2 * MessageHead::UnitsFor(kMostInRing);
+      uint64_t rest = uint64_t{2} * MessageHead::UnitsFor(kMostInRing);
       for (size_t j = i; j < count && rest < kMostUnits; ++j) {
         const Outgoing later = message(j);
         rest += MessageHead{later.kind, later.size}.units();

@@ -131,8 +131,9 @@ absl::Status QueueCalls::Put(QueueState& state, const Encoder& encoder, const ti
                     state);
   }
   Sent sent;
-  if (const absl::Status status = sent.Load(encoder, state, with_cargo); !status.ok())
+  if (absl::Status status = sent.Load(encoder, state, with_cargo); !status.ok()) {
     return status;
+  }
   const Result result = queue.PutBlock(sent.block(), deadline);
   if (result == Result::kDone) sent.HasQueue();
   return AfterPut(result, state);
