@@ -312,9 +312,9 @@ class Sweep {
 }  // namespace
 
 CrashOptions::CrashOptions()
-    : sample(kSanitized ? 20
+    : sample(kSanitized ? 10
              : Stress() ? 0
-                        : 200),
+                        : 100),
       seed(Seed(1)),
       limit(std::chrono::seconds(20) * kSlowness) {}
 
