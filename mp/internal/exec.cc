@@ -123,7 +123,7 @@ MP_INTERNAL_IN_CHILD int RunInChild(void* argument) {
   RemoveHandlersInChild(start);
   MoveDescriptorsInChild(start);
   if (request.new_session && syscall(SYS_setsid) < 0) FailInChild(start, "setsid");
-  if (request.process_group >= 0 && syscall(SYS_setpgid, 0, request.process_group) != 0) {
+  if (request.process_group != kSameGroup && syscall(SYS_setpgid, 0, request.process_group) != 0) {
     FailInChild(start, "setpgid");
   }
   if (request.cwd != nullptr && syscall(SYS_chdir, request.cwd) != 0) {
@@ -158,6 +158,9 @@ MP_INTERNAL_IN_CHILD pid_t Clone(Start& start, int& pidfd) {
 absl::Status StatusOf(int error, const Start& start) {
   std::string what = start.call;
   if (start.file != nullptr) absl::StrAppend(&what, " ", start.file);
+  if (error == ENOENT && start.path_count > 1 && start.file == start.paths[0]) {
+    absl::StrAppend(&what, ", or one of ", start.path_count - 1, " other paths");
+  }
   absl::StrAppend(&what, ": ", std::strerror(error));
   if (error == ENOEXEC) return absl::InvalidArgumentError(what);
   if (error == EAGAIN || error == ENOMEM) return absl::ResourceExhaustedError(what);

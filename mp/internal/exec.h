@@ -29,6 +29,8 @@
 
 namespace mp::internal {
 
+inline constexpr pid_t kSameGroup = -1;
+
 struct ExecRequest {
   // Tried in turn, as execvp(3) does: the first one that is there. Relative to `cwd`.
   absl::Span<const char* const> paths = {};
@@ -44,8 +46,8 @@ struct ExecRequest {
   bool close_others = true;
   bool reset_signals = true;  // else blocked and ignored ones stay so
   bool new_session = false;
-  // 0: a new one of the child's own. Negative: this process's.
-  pid_t process_group = -1;
+  // 0: a new one of the child's own.
+  pid_t process_group = kSameGroup;
 };
 
 struct Executed {

@@ -215,7 +215,7 @@ TEST(ExecTest, WhatCannotBeStartedIsAStatus) {
   EXPECT_THAT(FailureOf("/bin/true", {.descriptors = closed}),
               StatusIs(StatusCode::kFailedPrecondition));
   // A file that may be run, and is no program.
-  const std::string text = ::testing::TempDir() + "/no_program";
+  const std::string text = ::testing::TempDir() + "no_program";
   const int fd = open(text.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0700);
   ASSERT_EQ(write(fd, "x\n", 2), 2);
   close(fd);
