@@ -76,14 +76,14 @@ absl::Status Communication::Begin(const Pipes& pipes, std::string_view input,
       return Failed("fcntl(F_SETFL)", pipes.in);
     }
   }
-  const absl::Status status = Run(pipes, input, deadline);
+  absl::Status status = Run(pipes, input, deadline);
   input_ = input;
   return status;
 }
 
 absl::Status Communication::Continue(const Pipes& pipes, const timespec* deadline) {
   std::string_view input = input_;
-  const absl::Status status = Run(pipes, input, deadline);
+  absl::Status status = Run(pipes, input, deadline);
   input_ = std::string(input);
   return status;
 }

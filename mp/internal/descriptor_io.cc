@@ -56,7 +56,7 @@ absl::StatusOr<size_t> ReadSome(int fd, absl::Span<char> to) {
 absl::StatusOr<size_t> ReadFully(int fd, absl::Span<char> to) {
   size_t got = 0;
   while (got < to.size()) {
-    const absl::StatusOr<size_t> n = ReadSome(fd, to.subspan(got));
+    absl::StatusOr<size_t> n = ReadSome(fd, to.subspan(got));
     if (!n.ok()) return n;
     if (*n == 0) break;
     got += *n;

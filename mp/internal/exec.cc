@@ -70,7 +70,7 @@ struct Start {
 };
 
 // Only system calls, and none through a function that a sanitizer could have replaced.
-MP_INTERNAL_IN_CHILD [[noreturn]] void FailInChild(Start& start, const char* call,
+[[noreturn]] MP_INTERNAL_IN_CHILD void FailInChild(Start& start, const char* call,
                                                    const char* file = nullptr) {
   start.error = errno;
   start.call = call;
