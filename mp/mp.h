@@ -6,10 +6,13 @@
 #include "mp/codec.h"           // IWYU pragma: export
 #include "mp/cpu_count.h"       // IWYU pragma: export
 #include "mp/fd.h"              // IWYU pragma: export
+#include "mp/frame.h"           // IWYU pragma: export
 #include "mp/joinable_queue.h"  // IWYU pragma: export
 #include "mp/loan.h"            // IWYU pragma: export
 #include "mp/or_die.h"          // IWYU pragma: export
+#include "mp/os_pipe.h"         // IWYU pragma: export
 #include "mp/pipe.h"            // IWYU pragma: export
+#include "mp/popen.h"           // IWYU pragma: export
 #include "mp/process.h"         // IWYU pragma: export
 #include "mp/process_info.h"    // IWYU pragma: export
 #include "mp/queue.h"           // IWYU pragma: export

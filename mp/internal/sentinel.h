@@ -26,6 +26,9 @@ class Sentinel {
   // descriptor is left. kNotFound: no such process.
   static absl::StatusOr<Sentinel> Open(pid_t pid);
 
+  // Of a pidfd, which it takes over, or closes where there is no other number for a standard one.
+  static absl::StatusOr<Sentinel> Take(int pidfd) { return Own(pidfd, "fcntl(F_DUPFD)"); }
+
   // Of a process that has ended already.
   static absl::StatusOr<Sentinel> OfTheDead();
 

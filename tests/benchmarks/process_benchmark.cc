@@ -5,40 +5,21 @@
 //       --benchmark_report_aggregates_only
 
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstddef>
 #include <cstdlib>
-#include <cstring>
 
 #include "benchmark/benchmark.h"
 #include "mp/or_die.h"
 #include "mp/process.h"
 #include "shared/domain.h"
+#include "tests/benchmarks/ballast.h"
 
 namespace mp {
 namespace {
-
-// Memory of the parent, in small pages: what a fork costs is mostly their table.
-class Ballast {
- public:
-  explicit Ballast(size_t size) : size_(size) {
-    memory_ = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory_ == MAP_FAILED) std::abort();
-    madvise(memory_, size, MADV_NOHUGEPAGE);
-    std::memset(memory_, 1, size);
-  }
-  ~Ballast() { munmap(memory_, size_); }
-  Ballast(const Ballast&) = delete;
-  Ballast& operator=(const Ballast&) = delete;
-
- private:
-  void* memory_;
-  const size_t size_;
-};
 
 struct MpProcess {
   static void StartAndJoin() {
