@@ -172,7 +172,7 @@ TEST(BurialStressTest, RandomKillsLeaveNothingBehind) {
   const size_t before = Stats().in_use;
   KillerOptions options;
   options.workers = 16;
-  options.kills = Stress() ? 20'000 : kSanitized ? 50 : 200;
+  options.kills = Stress() ? 20'000 : kSanitized ? 50 : 100;
   options.stops = 0.1;
   // Each of them walks the heap to bury, all at once on few processors.
   options.patience = std::chrono::minutes(1);
