@@ -231,7 +231,8 @@ TYPED_TEST(BarrierTest, ATimeoutBoundsTheActionToo) {
   const Inherited<Gate> gate;
   const Barrier barrier(2, {.action = [&gate] { gate->Wait(); }});
   auto waiter = this->StartWaiter(barrier, [barrier] {
-    EXPECT_THAT(barrier.Wait(absl::Milliseconds(100)).status(),
+    // Long enough to be seen asleep on a busy machine.
+    EXPECT_THAT(barrier.Wait(absl::Seconds(1)).status(),
                 StatusIs(absl::StatusCode::kDeadlineExceeded));
   });
   TypeParam actor(
