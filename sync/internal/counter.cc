@@ -70,11 +70,13 @@ bool Counter::Release(int count) const {
 
 Hold* Counter::AcquirePermit(absl::Duration timeout) const {
   HoldTable& holds = Domain::Current()->holds();
-  Hold* const hold = TakeHold(*state_, "permit");
+  const bool waits = timeout > absl::ZeroDuration();
+  Hold* const hold = waits ? TakeHold(*state_, "permit") : TryTakeHold();
+  if (hold == nullptr) return nullptr;
   auto try_take = [&](bool slept) { return state_->TryAcquire(holds, *hold, slept); };
   if (try_take(false)) return hold;
-  if (timeout > absl::ZeroDuration() ? state_->WaitToTake(Deadline(timeout).get(), try_take)
-                                     : LookForTheDeadRarely() && try_take(false)) {
+  if (waits ? state_->WaitToTake(Deadline(timeout).get(), try_take)
+            : LookForTheDeadRarely() && try_take(false)) {
     return hold;
   }
   holds.Return(hold);

@@ -28,7 +28,8 @@ class SemaphoreBase {
   [[nodiscard]] Permit AcquirePermit() const {
     return *Permit::Acquire(counter_, absl::InfiniteDuration());
   }
-  // Nothing: there was none in time. Zero or less tries once.
+  // Nothing: there was none in time. Zero or less tries once, and that is nothing also where the
+  // domain has room for no more permits.
   [[nodiscard]] std::optional<Permit> AcquirePermit(absl::Duration timeout) const {
     return Permit::Acquire(counter_, timeout);
   }
