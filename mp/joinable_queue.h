@@ -199,8 +199,8 @@ class JoinableQueue {
   // dead letter. kDeadlineExceeded: not in time. kAborted: all the rest was got, by processes that
   // died before TaskDone(), and the message says how many there are; who calls TaskDone() for them
   // makes it true. (A TaskDone() by a process that has nothing of its own to be done is for one of
-  // those that are lost, or else of the others: so where some values are lost, and others are got by
-  // one process and done by another, Join() waits as long as the first one lives.)
+  // those that are lost, or else of the others: so where some values are lost, and others are got
+  // by one process and done by another, Join() waits as long as the first one lives.)
   absl::Status Join(absl::Duration timeout = absl::InfiniteDuration()) const {
     return Calls::Join(*state_, Deadline(timeout).get());
   }

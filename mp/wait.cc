@@ -52,8 +52,8 @@ class Begun {
     auto may_come = [](const internal::WaitSource* source) { return source->MayComeUncalled(); };
     if (std::none_of(sources_.begin(), sources_.end(), may_come)) return deadline;
     look = internal::MonotonicDeadline(kLook);
-    const bool is_sooner =
-        deadline == nullptr || absl::DurationFromTimespec(look) < absl::DurationFromTimespec(*deadline);
+    const bool is_sooner = deadline == nullptr ||
+                           absl::DurationFromTimespec(look) < absl::DurationFromTimespec(*deadline);
     return is_sooner ? &look : deadline;
   }
 

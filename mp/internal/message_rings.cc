@@ -204,8 +204,8 @@ void MessageRings::NoteRoom(QueueEnd head, QueueEnd tail, const QueueRing& ring)
   if (state_.capacity != 0) {
     const size_t there = BytesBetween(head, tail);
     const size_t more = state_.capacity - std::min(there, state_.capacity);
-    end = tail.position + static_cast<uint32_t>(std::min<size_t>(more / QueueRing::kUnit,
-                                                                 end - tail.position));
+    end = tail.position +
+          static_cast<uint32_t>(std::min<size_t>(more / QueueRing::kUnit, end - tail.position));
   }
   state_.room.store(QueueEnd{head.messages, end}.word(), std::memory_order_relaxed);
 }

@@ -37,8 +37,9 @@
 //       the hands of who holds one of the locks; or of one who died with it, and then `stray` is
 //       set by the next holder.
 //   Q4  Where there is a capacity, what is in the rings and in blocks is no more than that, or it
-//       is one message; what is skipped at a ring's end may come to it. Who dies with a block leaves
-//       too much in blocks_put or blocks_taken, until somebody puts a block where nothing is.
+//       is one message; what is skipped at a ring's end may come to it. Who dies with a block
+//       leaves too much in blocks_put or blocks_taken, until somebody puts a block where nothing
+//       is.
 //   Repair after a death: who gets a lock whose holder has died moves put_ring on, or cuts off the
 //   ring that begins behind `tail` (Q2), and sets `stray`; who has both locks then frees what Q3
 //   calls stray. A death in the middle of that begins it anew.

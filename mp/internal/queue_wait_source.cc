@@ -127,13 +127,12 @@ class QueueWaitSource final : public WaitSource {
   // `listed`: whether there was memory for it.
   MessageRings::Armed Arm(bool& listed) const {
     const timespec patience = Patience();
-    return queue_.rings().ArmForMessage(
-        [this] { return queue_.IsReady(); },
-        [&] {
-          bell_->Drain();
-          listed = QueueBell::Add(queue_.state(), bell_->number());
-        },
-        &patience);
+    return queue_.rings().ArmForMessage([this] { return queue_.IsReady(); },
+                                        [&] {
+                                          bell_->Drain();
+                                          listed = QueueBell::Add(queue_.state(), bell_->number());
+                                        },
+                                        &patience);
   }
 
   const Kind queue_;

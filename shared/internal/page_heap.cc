@@ -329,8 +329,8 @@ bool PageHeap::Free(uint32_t page, Owner holder, const timespec* deadline) {
     if (IsCommitted(tag) && length <= kKeptPages) {
       MakeFree(section, page, length, /*committed=*/true);
       // Before: the span is in use, and its owner's.
-      // After:  it is free; there may be more of those than are to be kept, until somebody frees one.
-      // Test:   HeapCrashTest.FreeOfLargeBlocksIsAllOrNothing
+      // After:  it is free; there may be more of those than are to be kept, until somebody frees
+      // one. Test:   HeapCrashTest.FreeOfLargeBlocksIsAllOrNothing
       section.Commit();
       if (!take_too_much(section)) return true;
     } else {

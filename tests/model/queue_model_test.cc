@@ -177,15 +177,15 @@ TEST(QueueModelTest, ManyWakeAsMany) {
 
 // It takes no wake along that is another's.
 TEST(QueueModelTest, WhoGivesUpLosesNoMessage) {
-  const Report report = ExploreDeaths(
-      {.name = "queue: a timeout", .timeouts = 1, .preemptions = 1}, [](Model& model) {
-        auto& scene = model.Make<Scene>(model, uint64_t{0});
-        scene.Getter("untimed");
-        scene.TimedGetter("timed");
-        scene.QuickPutter("putter", 1);
-        scene.PutsWhatIsMissing();
-        scene.BuryWhoIsKilled();
-      });
+  const Report report = ExploreDeaths({.name = "queue: a timeout", .timeouts = 1, .preemptions = 1},
+                                      [](Model& model) {
+                                        auto& scene = model.Make<Scene>(model, uint64_t{0});
+                                        scene.Getter("untimed");
+                                        scene.TimedGetter("timed");
+                                        scene.QuickPutter("putter", 1);
+                                        scene.PutsWhatIsMissing();
+                                        scene.BuryWhoIsKilled();
+                                      });
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
