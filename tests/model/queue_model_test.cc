@@ -224,6 +224,7 @@ namespace mp {
 absl::StatusOr<void*> Domain::Allocate(size_t size, size_t alignment, Owner) {
   return model::CurrentModel().MakeBytes(size, alignment);
 }
+void Domain::NoteUsedHeap() {}
 void Heap::Free(void*, Owner) { model::Fail("a block is freed"); }
 void Heap::SetOwner(void*, Owner) { model::Fail("a block has a new owner"); }
 bool Heap::ForEachBlockUntil(const timespec*, absl::FunctionRef<void(const Block&)>) {
