@@ -6,9 +6,12 @@
 #include "mp/codec.h"           // IWYU pragma: export
 #include "mp/cpu_count.h"       // IWYU pragma: export
 #include "mp/fd.h"              // IWYU pragma: export
+#include "mp/forkserver.h"      // IWYU pragma: export
 #include "mp/frame.h"           // IWYU pragma: export
+#include "mp/init.h"            // IWYU pragma: export
 #include "mp/joinable_queue.h"  // IWYU pragma: export
 #include "mp/loan.h"            // IWYU pragma: export
+#include "mp/on_parent_exit.h"  // IWYU pragma: export
 #include "mp/or_die.h"          // IWYU pragma: export
 #include "mp/os_pipe.h"         // IWYU pragma: export
 #include "mp/pipe.h"            // IWYU pragma: export
@@ -17,6 +20,7 @@
 #include "mp/process_info.h"    // IWYU pragma: export
 #include "mp/queue.h"           // IWYU pragma: export
 #include "mp/simple_queue.h"    // IWYU pragma: export
+#include "mp/start_method.h"    // IWYU pragma: export
 #include "mp/wait.h"            // IWYU pragma: export
 #include "shared/allocator.h"   // IWYU pragma: export
 #include "shared/domain.h"      // IWYU pragma: export

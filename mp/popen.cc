@@ -104,8 +104,8 @@ absl::Status Popen::Start() {
   if (!executed.ok()) return state_->Failed(executed.status());
   // It has no place in the domain.
   state_->program = std::make_unique<internal::Child>(
-      executed->pid, /*id=*/0, state_->args[0], /*daemon=*/false, std::move(executed->sentinel),
-      /*exit_code=*/std::nullopt);
+      executed->pid, /*id=*/0, internal::Child::Traits{.name = state_->args[0]},
+      std::move(executed->sentinel));
   state_->stdin = std::move(files->stdin);
   state_->stdout = std::move(files->stdout);
   state_->stderr = std::move(files->stderr);

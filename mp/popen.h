@@ -27,7 +27,7 @@
 // Misuse:   Start() says kFailedPrecondition. All else ends the process that calls it, with one
 //           line: before Start(), where nothing is said below about that, and by a process that is
 //           not the parent.
-// Cost:     docs/benchmarks.md has it beside posix_spawn(). A descriptor, and one for each pipe.
+// Cost:     docs/start_methods.md has it beside posix_spawn(). A descriptor, and one for each pipe.
 
 #ifndef MP_MP_POPEN_H_
 #define MP_MP_POPEN_H_

@@ -129,6 +129,7 @@ MP_INTERNAL_IN_CHILD int RunInChild(void* argument) {
   if (request.cwd != nullptr && syscall(SYS_chdir, request.cwd) != 0) {
     FailInChild(start, "chdir", request.cwd);
   }
+  if (request.before != nullptr) request.before(request.before_argument);
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &start.signals, nullptr, sizeof(SignalMask));
 
   const char* file = nullptr;

@@ -48,6 +48,10 @@ struct ExecRequest {
   bool new_session = false;
   // 0: a new one of the child's own.
   pid_t process_group = kSameGroup;
+  // Called in the child with `before_argument`, on this process's memory, when there is nothing
+  // more that could fail but the program itself; only system calls are safe there. nullptr: none.
+  void (*before)(void* argument) = nullptr;
+  void* before_argument = nullptr;
 };
 
 struct Executed {

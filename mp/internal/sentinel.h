@@ -21,6 +21,8 @@ absl::Duration TimeLeft(const timespec& deadline);
 
 class Sentinel {
  public:
+  // Of no process.
+  Sentinel() = default;
   // Of a process that nobody can reap in the meantime, or of this one. The descriptor is
   // none of the standard ones, also where those are closed. kResourceExhausted: no
   // descriptor is left. kNotFound: no such process.
@@ -60,7 +62,7 @@ class Sentinel {
   explicit Sentinel(int fd);
   static absl::StatusOr<Sentinel> Own(int fd, const char* call);
 
-  int fd_;
+  int fd_ = kNone;
   dev_t device_ = 0;  // which file it is
   ino_t inode_ = 0;
 };
