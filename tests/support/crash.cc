@@ -27,6 +27,13 @@ using Stop = Victim::Stop;
 // A loop that waits for somebody who does not move, rather than an operation.
 constexpr size_t kMostInstructions = 1'000'000;
 
+// Unoptimized there are several times as many instructions to step through.
+#ifdef NDEBUG
+constexpr bool kOptimized = true;
+#else
+constexpr bool kOptimized = false;
+#endif
+
 // So many routes are tried to a point, each without what the one before has missed. (malloc, for
 // one, does not go the same way each time.)
 constexpr int kRoutes = 4;
@@ -312,9 +319,10 @@ class Sweep {
 }  // namespace
 
 CrashOptions::CrashOptions()
-    : sample(kSanitized ? 10
-             : Stress() ? 0
-                        : 100),
+    : sample(kSanitized   ? 10
+             : Stress()   ? 0
+             : kOptimized ? 100
+                          : 30),
       seed(Seed(1)),
       limit(std::chrono::seconds(20) * kSlowness) {}
 
