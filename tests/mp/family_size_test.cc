@@ -229,7 +229,7 @@ TEST_F(FamilySizeTest, ManyAliveAtOnceAreAllKnownAndLeaveNothing) {
 
 // A program that forks for ever, with objects made before, within and after the fork.
 TEST_F(FamilySizeTest, ForksInARowLeaveNoTrace) {
-  const int forks = Stress() ? 1'000'000 : kSanitized ? 400 : 1500;
+  const int forks = Stress() ? 1'000'000 : kSanitized ? 400 : 3000;
   const int warm = forks / 3 < 1000 ? forks / 3 : 1000;
   struct Size {
     size_t in_use;
