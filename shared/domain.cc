@@ -165,7 +165,7 @@ absl::Status ConfigureDomain(const DomainOptions& options) {
 absl::StatusOr<Domain*> Domain::Make() {
   const std::lock_guard lock(making);
   if (Domain* domain = Current(); domain != nullptr) return domain;
-  if (const absl::StatusOr<Domain*> joined = JoinAsSpawned(); !joined.ok() || *joined != nullptr) {
+  if (absl::StatusOr<Domain*> joined = JoinAsSpawned(); !joined.ok() || *joined != nullptr) {
     return joined;
   }
   const absl::StatusOr<DomainOptions> options = Resolve(configured);
@@ -254,8 +254,7 @@ absl::StatusOr<Domain*> Domain::JoinAsSpawned() {
 
 absl::StatusOr<internal::ProcessId> Domain::ClaimForSpawn() {
   const std::lock_guard lock(making);
-  const absl::StatusOr<internal::ProcessId> id =
-      ClaimForChild(internal::ProcessTable::Birth::kSpawn);
+  absl::StatusOr<internal::ProcessId> id = ClaimForChild(internal::ProcessTable::Birth::kSpawn);
   if (!id.ok()) return id;
   processes_.SetFlag(*id, internal::ProcessTable::kUsedHeap);
   processes_.SetFlag(*id, internal::ProcessTable::kHasHandles);
@@ -266,7 +265,7 @@ absl::StatusOr<int> Domain::FileDescriptor() {
   const std::lock_guard lock(making);
   struct stat file;
   if (fstat(domain_fd, &file) == 0 && file.st_ino == header_.inode) return domain_fd;
-  const absl::StatusOr<int> reopened = internal::ReopenDomainFile(header_);
+  absl::StatusOr<int> reopened = internal::ReopenDomainFile(header_);
   if (reopened.ok()) domain_fd = *reopened;
   return reopened;
 }

@@ -25,7 +25,7 @@
 namespace mp::internal {
 namespace {
 
-constexpr std::string_view kOwner("GNU", 4);  // of a build id; its NUL counts
+constexpr std::string_view kOwner("GNU\0", 4);  // of a build id; its NUL counts
 
 constexpr size_t Padded(size_t size) { return (size + 3) / 4 * 4; }
 
@@ -60,7 +60,7 @@ std::string IdOf(const dl_phdr_info& file) {
   const absl::Span<const ElfW(Phdr)> headers(file.dlpi_phdr, file.dlpi_phnum);
   for (const ElfW(Phdr) & header : headers) {
     if (header.p_type != PT_NOTE) continue;
-    const std::string id =
+    std::string id =
         BuildIdIn({reinterpret_cast<const char*>(file.dlpi_addr + header.p_vaddr), header.p_memsz});
     if (!id.empty()) return id;
   }
@@ -137,7 +137,7 @@ absl::Status FunctionId::CheckIsThisProgram(const std::string& path) {
     return file.seekg(static_cast<std::streamoff>(offset)) &&
            file.read(static_cast<char*>(to), static_cast<std::streamsize>(size));
   };
-  const absl::Status another =
+  absl::Status another =
       absl::InvalidArgumentError(absl::StrCat(path, " is not this program, built alike"));
   ElfW(Ehdr) head;
   if (!read(0, &head, sizeof(head)) || std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 ||
