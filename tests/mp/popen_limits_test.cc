@@ -123,7 +123,8 @@ TEST(PopenLimitsTest, WithoutDescriptorsItIsAStatusAndWithEnoughItRuns) {
     for (int fd = dup(1); fd >= 0; fd = dup(1)) taken.push_back(fd);
     for (int left = 0; left < kNeeded; ++left) {
       Popen program({"true"}, kAllPipes);
-      EXPECT_THAT(program.Start(), StatusIs(StatusCode::kResourceExhausted)) << left;
+      // Without a matcher: a sanitizer that looks at one needs descriptors.
+      EXPECT_EQ(program.Start().code(), StatusCode::kResourceExhausted) << left;
       EXPECT_FALSE(HasChildren());
       // As many are left as before, and there is room for one more.
       std::vector<int> still;
@@ -134,8 +135,8 @@ TEST(PopenLimitsTest, WithoutDescriptorsItIsAStatusAndWithEnoughItRuns) {
       taken.pop_back();
     }
     Popen program({"true"}, kAllPipes);
-    ASSERT_THAT(program.Start(), IsOk());
-    EXPECT_THAT(program.Communicate(), IsOk());
+    ASSERT_TRUE(program.Start().ok());
+    EXPECT_TRUE(program.Communicate().ok());
     EXPECT_EQ(program.returncode(), 0);
   });
   EXPECT_EQ(parent.Finish(), 0);
