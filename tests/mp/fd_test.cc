@@ -212,18 +212,20 @@ TEST(OsPipeTest, WithoutDescriptorsItIsAStatusAndNothingIsLeft) {
   Child child([] {
     const rlimit limit = {.rlim_cur = 64, .rlim_max = 64};
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    // Without a matcher: a sanitizer that looks at one needs descriptors.
+    auto failure = [] { return OsPipe().status().code(); };
     int last = -1;
     for (int fd = dup(1); fd >= 0; fd = dup(1)) last = fd;
-    EXPECT_THAT(OsPipe(), StatusIs(StatusCode::kResourceExhausted));
+    EXPECT_EQ(failure(), StatusCode::kResourceExhausted);
     close(last);
-    EXPECT_THAT(OsPipe(), StatusIs(StatusCode::kResourceExhausted));
+    EXPECT_EQ(failure(), StatusCode::kResourceExhausted);
     EXPECT_EQ(dup(1), last);
     // Two numbers are left, of which one is for standard input.
     close(last);
     close(STDIN_FILENO);
-    EXPECT_THAT(OsPipe(), StatusIs(StatusCode::kResourceExhausted));
+    EXPECT_EQ(failure(), StatusCode::kResourceExhausted);
     close(last - 1);
-    EXPECT_THAT(OsPipe(), IsOk());
+    EXPECT_TRUE(OsPipe().ok());
   });
   EXPECT_EQ(child.Finish(), 0);
 }
