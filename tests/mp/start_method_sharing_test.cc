@@ -171,7 +171,7 @@ TEST_P(StartMethodSharingTest, RWLock) {
   const RWLock lock;
   EXPECT_EQ(Run(
                 [](const RWLock& held) {
-                  held.AcquireShared();
+                  const SharedLockGuard guard(held);
                   raise(SIGKILL);
                 },
                 lock),

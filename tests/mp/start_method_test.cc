@@ -182,7 +182,7 @@ TEST_P(StartMethodTest, LearnsThatTheHolderOfALockWasKilled) {
   const Lock lock;
   EXPECT_EQ(Run(
                 [](const Lock& held) {
-                  held.Acquire();
+                  const LockGuard guard(held);
                   raise(SIGKILL);
                 },
                 lock),
