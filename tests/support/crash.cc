@@ -321,8 +321,8 @@ class Sweep {
 CrashOptions::CrashOptions()
     : sample(kSanitized   ? 10
              : Stress()   ? 0
-             : kOptimized ? 100
-                          : 30),
+             : kOptimized ? 50
+                          : 12),
       seed(Seed(1)),
       limit(std::chrono::seconds(20) * kSlowness) {}
 

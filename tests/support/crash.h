@@ -83,7 +83,7 @@ struct CrashOptions {
 
   // At most this many points, spread evenly, each a random one of its stretch;
   // 0: every instruction. The ends and the system calls are always there. By
-  // default 100, 30 where the tests are not optimized, 10 under a sanitizer, all with
+  // default 50, 12 where the tests are not optimized, 10 under a sanitizer, all with
   // MP_STRESS.
   size_t sample;
 
