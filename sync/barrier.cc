@@ -297,12 +297,7 @@ absl::Status Barrier::WhyBroken(uint64_t round) const {
   return absl::AbortedError(absl::StrCat(state_->Describe(), ": broken"));
 }
 
-void Barrier::Abort() const {
-  // Until a round is broken: the one that it meets may be complete meanwhile.
-  while ((state_->Now() & State::kBroken) == 0) {
-    state_->BreakRound(state_->Now() & State::kRound, {State::Cause::kAbort, getpid()});
-  }
-}
+void Barrier::Abort() const { state_->Abort(getpid()); }
 
 uint64_t Barrier::Settled() const {
   const uint64_t now = state_->Now();

@@ -74,7 +74,7 @@ class Barrier {
   absl::StatusOr<int> Wait() const;
   absl::StatusOr<int> Wait(absl::Duration timeout) const;
 
-  // As new; who waits gets kAborted.
+  // As new; who waits gets kAborted, once: who comes after that is in the next round.
   void Reset() const;
   // Broken, until Reset().
   void Abort() const;
@@ -82,7 +82,7 @@ class Barrier {
   int parties() const { return static_cast<int>(state_->parties()); }
   // How many wait, and whether it is broken; the answer may be old when it arrives.
   int NWaiting() const { return static_cast<int>(State::Waiting(Settled())); }
-  bool Broken() const { return (Settled() & State::kBroken) != 0; }
+  bool Broken() const { return State::IsBroken(Settled()); }
 
  private:
   friend struct internal::HandleAccess;

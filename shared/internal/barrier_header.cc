@@ -75,7 +75,11 @@ BarrierHeader::Arrival BarrierHeader::Arrive(HoldTable& holds, Place& place, boo
   for (;;) {
     const uint64_t now = Now();
     place.round = now & kRound;
-    if ((now & kBroken) != 0) return Arrival::kBroken;
+    if (IsBroken(now)) return Arrival::kBroken;
+    if (IsResetting(now)) {
+      BeginAnew(holds, now);
+      continue;
+    }
     if ((now & kActing) != 0) return Arrival::kLater;
     const bool is_last = (now >> kArrivedShift) + 1 == parties();
     if (is_last && !trusts) {
@@ -163,17 +167,26 @@ bool BarrierHeader::Hand(const HoldTable& holds, uint64_t round) {
   return true;
 }
 
-bool BarrierHeader::BreakRound(uint64_t round, Break why) {
+// First: who sees the round broken sees why. Where it is complete in the end nobody asks. What
+// broke a later one stays: one who is buried late may have been in a round that is long over.
+void BarrierHeader::TellWhy(uint64_t round, Break why) {
   const uint64_t told = NumberOf(round) << kRoundShift |
                         static_cast<uint64_t>(why.cause) << kCauseShift |
                         (static_cast<uint64_t>(why.pid) & kPid);
-  // First: who sees the round broken sees why. Where it is complete in the end nobody asks. What
-  // broke a later one stays: one who is buried late may have been in a round that is long over.
+  // Of the same round only an abort is told instead of a reset that is not done.
+  const uint64_t reset = NumberOf(round) << kRoundShift | static_cast<uint64_t>(Cause::kReset)
+                                                              << kCauseShift;
+  auto outdoes = [&](uint64_t seen) {
+    return IsOfEarlier(seen, round) || (why.cause == Cause::kAbort && (seen & ~kPid) == reset);
+  };
   uint64_t seen = cause.load(std::memory_order_acquire);
-  while (IsOfEarlier(seen, round) &&
-         !cause.compare_exchange_weak(seen, told, std::memory_order_acq_rel,
-                                      std::memory_order_acquire)) {
+  while (outdoes(seen) && !cause.compare_exchange_weak(seen, told, std::memory_order_acq_rel,
+                                                       std::memory_order_acquire)) {
   }
+}
+
+bool BarrierHeader::BreakRound(uint64_t round, Break why) {
+  TellWhy(round, why);
   return Change(round, [round](uint64_t) { return round | kBroken; });
 }
 
@@ -183,18 +196,41 @@ BarrierHeader::Break BarrierHeader::WhyBroken(uint64_t round) const {
   return {CauseIn(seen), static_cast<pid_t>(seen & kPid)};
 }
 
+void BarrierHeader::Abort(pid_t pid) {
+  // Until it is: the round that it meets may be complete meanwhile.
+  for (uint64_t seen = Now(); !IsBroken(seen); seen = Now()) {
+    if (IsResetting(seen)) {
+      // Test: BarrierModelTest.AnAbortOutlastsAResetThatIsNotDone
+      TellWhy(seen & kRound, {Cause::kAbort, pid});
+      count.first().compare_exchange_strong(seen, (seen & kRound) | kBroken,
+                                            std::memory_order_acq_rel);
+    } else {
+      BreakRound(seen & kRound, {Cause::kAbort, pid});
+    }
+  }
+}
+
 void BarrierHeader::Reset(const HoldTable& holds, pid_t pid) {
   uint64_t seen = Now();
   if ((seen & kBroken) == 0) {
     if (seen >> kArrivedShift == 0) return;  // nobody waits
-    static_cast<void>(BreakRound(seen & kRound, {Cause::kReset, pid}));
+    const uint64_t round = seen & kRound;
+    TellWhy(round, {Cause::kReset, pid});
+    // Before: as it was.
+    // After:  who waited is told, and who comes, or resets it, does the rest.
+    // Test:   BarrierCrashTest.WhoWaitsIsToldOfAReset
+    static_cast<void>(Change(round, [round](uint64_t) { return round | kResetting; }));
     seen = Now();
     if ((seen & kBroken) == 0) return;  // it was complete before, or another has reset it
   }
+  BeginAnew(holds, seen);
+}
+
+void BarrierHeader::BeginAnew(const HoldTable& holds, uint64_t seen) {
   const uint64_t round = seen & kRound;
   static_cast<void>(Mark(holds, round, kWasBroken, std::numeric_limits<int>::max(),
                          [](uint64_t, uint64_t) { return true; }));
-  // Before: broken; somebody else may reset it.
+  // Before: broken; somebody else may do this.
   // After:  as new. Who waited in the round has its mark.
   // Test:   BarrierCrashTest.WhoWaitsIsToldOfAReset
   count.first().compare_exchange_strong(seen, After(round), std::memory_order_acq_rel);

@@ -3,7 +3,8 @@
 //
 // Layout: CountedHeader (its initial value is how many parties there are), of its count
 //   first    sleepers (bit 0): somebody may sleep on the low half
-//            broken (1): until a reset
+//            broken (1): until a reset; with handed: until the reset that broke it is done, which
+//                        who comes next does
 //            acting (2): all have come, and the action is to be run before they go
 //            handed (3): by another than the last one to come
 //            round (4-47): which one it is
@@ -48,6 +49,7 @@ struct BarrierHeader : CountedHeader {
   static constexpr uint64_t kBroken = 2;
   static constexpr uint64_t kActing = 4;
   static constexpr uint64_t kHanded = 8;
+  static constexpr uint64_t kResetting = kBroken | kHanded;
   static constexpr uint64_t kOneRound = 16;
   static constexpr uint64_t kRound = (uint64_t{1} << 48) - kOneRound;
   static constexpr int kArrivedShift = 48;
@@ -86,6 +88,9 @@ struct BarrierHeader : CountedHeader {
   uint64_t Now() const { return count.first().load(std::memory_order_acquire); }
   uint64_t parties() const { return initial.load(std::memory_order_relaxed); }
   bool has_action() const { return action.load(std::memory_order_relaxed) != 0; }
+  // Whether it is so until somebody calls Reset().
+  static bool IsBroken(uint64_t now) { return (now & kResetting) == kBroken; }
+  static bool IsResetting(uint64_t now) { return (now & kResetting) == kResetting; }
   // How many wait, as who counts them at `now`; 0 once all have come.
   static uint64_t Waiting(uint64_t now) {
     return (now & (kBroken | kActing)) != 0 ? 0 : now >> kArrivedShift;
@@ -124,6 +129,8 @@ struct BarrierHeader : CountedHeader {
   bool BreakRound(uint64_t round, Break why);
   // What broke the round.
   Break WhyBroken(uint64_t round) const;
+  // Broken, until a reset that is called later.
+  void Abort(pid_t pid);
   // Breaks it for those who wait, and begins anew.
   void Reset(const HoldTable& holds, pid_t pid);
 
@@ -143,6 +150,10 @@ struct BarrierHeader : CountedHeader {
   // False: it is.
   template <typename Next>
   bool Change(uint64_t round, const Next& next);
+  // Before the round is broken.
+  void TellWhy(uint64_t round, Break why);
+  // Of a round that is broken, as it was `seen`: begins anew, unless it has changed.
+  void BeginAnew(const HoldTable& holds, uint64_t seen);
 };
 
 }  // namespace mp::internal

@@ -50,6 +50,7 @@ struct State {
   uint64_t broken[kRounds];
   uint64_t indexes[kRounds];  // a bit each
   uint64_t acted[kRounds];
+  uint64_t reset[kChunks];  // behind the round of whose reset the process was told last
 };
 
 // kNobodyCame: it has broken the round itself, when nobody was left who could do anything; and was
@@ -94,6 +95,11 @@ class Scene {
   Told Wait(size_t chunk, bool can_act, const Nobody& nobody) const {
     BarrierHeader::Place place = {Peer::FirstOf(state_.table, chunk)};
     const Told told = WaitIn(place, can_act, nobody);
+    const bool by_reset = barrier().WhyBroken(place.round).cause == Cause::kReset;
+    if (told == Told::kBroken && by_reset) {
+      model_.Require(state_.reset[chunk] != place.round + 1, "one is told of a reset twice");
+      state_.reset[chunk] = place.round + 1;
+    }
     place.hold.End(/*held=*/false);
     return told;
   }
@@ -290,6 +296,28 @@ TEST(BarrierModelTest, AResetIsToldToThoseWhoWaited) {
           its.barrier().Reset(its.table(), 1);
           its.barrier().Reset(its.table(), 1);
         });
+      });
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// Also where who resets dies in between.
+TEST(BarrierModelTest, AnAbortOutlastsAResetThatIsNotDone) {
+  const Report report = Explore(
+      {.name = "barrier: an abort after a reset", .kills = 1, .preemptions = Preemptions(2)},
+      [](Model& model) {
+        Scene scene(model, 2);
+        model.Spare(scene.Process("waits", [](const Scene& its, size_t self) {
+          auto alone = [&its] { return its.model().Ended(2); };
+          for (int i = 0; i < 2; ++i) its.Wait(self, false, alone);
+        }));
+        scene.Process("resets",
+                      [](const Scene& its, size_t) { its.barrier().Reset(its.table(), 1); });
+        model.Spare(scene.Process("aborts", [](const Scene& its, size_t) {
+          its.model().Await("the reset", [&its] { return its.model().Ended(1); });
+          its.barrier().Abort(2);
+          its.model().Require(BarrierHeader::IsBroken(its.barrier().Now()),
+                              "an aborted barrier is not broken");
+        }));
       });
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
