@@ -59,15 +59,17 @@ class Decoder {
     return internal::DecodeValue<T>(*this);
   }
   void GetBytes(void* to, size_t size) {
-    if (size > left()) [[unlikely]]
+    if (size > left()) [[unlikely]] {
       FailShort(size);
+    }
     if (size != 0) std::memcpy(to, at_, size);
     at_ += size;
   }
   // The next bytes, where they are; valid while those of the message are.
   std::string_view View(size_t size) {
-    if (size > left()) [[unlikely]]
+    if (size > left()) [[unlikely]] {
       FailShort(size);
+    }
     const std::string_view view(at_, size);
     at_ += size;
     return view;

@@ -58,8 +58,9 @@ class Encoder {
     internal::EncodeValue(value, *this);
   }
   void PutBytes(const void* bytes, size_t size) {
-    if (size > capacity_ - size_) [[unlikely]]
+    if (size > capacity_ - size_) [[unlikely]] {
       Grow(size);
+    }
     if (size != 0) std::memcpy(data_ + size_, bytes, size);
     size_ += size;
   }
@@ -103,8 +104,9 @@ class Encoder {
   };
 
   void PutByte(char byte) {
-    if (size_ == capacity_) [[unlikely]]
+    if (size_ == capacity_) [[unlikely]] {
       Grow(1);
+    }
     data_[size_++] = byte;
   }
   void Grow(size_t size);

@@ -133,8 +133,9 @@ class JoinableQueue {
 
   // Waits for room. Zero or less tries once.
   absl::Status Put(const T& value, absl::Duration timeout = absl::InfiniteDuration()) const {
-    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]]
+    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]] {
       return closed;
+    }
     return Calls::AfterPut(Values::Put(*state_, value, Deadline(timeout).get()), *state_, 1);
   }
   absl::Status TryPut(const T& value) const { return Put(value, absl::ZeroDuration()); }
@@ -149,8 +150,9 @@ class JoinableQueue {
 
   // Waits for a value. Zero or less tries once. It is the caller's, and TaskDone() to be called.
   absl::StatusOr<T> Get(absl::Duration timeout = absl::InfiniteDuration()) const {
-    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]]
+    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]] {
       return closed;
+    }
     internal::Received received;
     absl::Status status = Calls::Get(*state_, received, Deadline(timeout).get());
     if (!status.ok()) return status;
@@ -208,8 +210,8 @@ class JoinableQueue {
   // stay there until the queue's end.
   std::vector<T> DeadLetters() const {
     std::vector<T> letters;
-    for (const internal::JoinableRings::Block& block :
-         internal::JoinableRings(*state_).DeadLetters()) {
+    internal::JoinableRings rings(*state_);
+    for (const internal::JoinableRings::Block& block : rings.DeadLetters()) {
       absl::StatusOr<T> value = Values::OfBlock(block);
       if (value.ok()) letters.push_back(*std::move(value));
     }
@@ -240,7 +242,7 @@ class JoinableQueue {
   using Values = internal::QueueValues<T>;
   using Deadline = internal::QueueDeadline;
 
-  explicit JoinableQueue(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit JoinableQueue(const internal::Handle<State>& state) : state_(state) {}
 
   absl::Status Closed() const { return internal::QueueCalls::CheckOpen(*state_); }
 

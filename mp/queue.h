@@ -80,15 +80,17 @@ class Queue {
 
   // Waits for room. Zero or less tries once.
   absl::Status Put(const T& value, absl::Duration timeout = absl::InfiniteDuration()) const {
-    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]]
+    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]] {
       return closed;
+    }
     return Values::Put(*state_, value, Deadline(timeout).get());
   }
   absl::Status TryPut(const T& value) const { return Put(value, absl::ZeroDuration()); }
   // Waits for a value. Zero or less tries once.
   absl::StatusOr<T> Get(absl::Duration timeout = absl::InfiniteDuration()) const {
-    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]]
+    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]] {
       return closed;
+    }
     return Values::Get(*state_, Deadline(timeout).get());
   }
   absl::StatusOr<T> TryGet() const { return Get(absl::ZeroDuration()); }
@@ -206,7 +208,7 @@ class Queue {
   using Values = internal::QueueValues<T>;
   using Deadline = internal::QueueDeadline;
 
-  explicit Queue(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit Queue(const internal::Handle<State>& state) : state_(state) {}
 
   absl::Status Closed() const { return Calls::CheckOpen(*state_); }
 

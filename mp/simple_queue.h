@@ -25,7 +25,6 @@
 #define MP_MP_SIMPLE_QUEUE_H_
 
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -64,14 +63,16 @@ class SimpleQueue {
   }
 
   absl::Status Put(const T& value) const {
-    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]]
+    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]] {
       return closed;
+    }
     return Values::Put(*state_, value, nullptr);
   }
   // Waits for a value. Zero or less tries once.
   absl::StatusOr<T> Get(absl::Duration timeout = absl::InfiniteDuration()) const {
-    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]]
+    if (absl::Status closed = Closed(); !closed.ok()) [[unlikely]] {
       return closed;
+    }
     return Values::Get(*state_, internal::QueueDeadline(timeout).get());
   }
 
@@ -92,7 +93,7 @@ class SimpleQueue {
 
   static constexpr internal::ObjectType kType = internal::ObjectType::kSimpleQueue;
 
-  explicit SimpleQueue(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit SimpleQueue(const internal::Handle<State>& state) : state_(state) {}
 
   absl::Status Closed() const { return Calls::CheckOpen(*state_); }
 

@@ -75,8 +75,8 @@ class Allocator {
   explicit Allocator(Owner owner) noexcept : owner_(owner) {}
   Allocator(const Allocator& other) noexcept : owner_(other.owner()) {}
   template <typename U>
-  Allocator(const Allocator<U>& other) noexcept
-      : owner_(other.owner()) {}  // NOLINT(google-explicit-constructor): containers rebind
+  Allocator(const Allocator<U>& other) noexcept  // NOLINT(google-explicit-constructor): to rebind
+      : owner_(other.owner()) {}
   // What it has is bound to its place.
   Allocator& operator=(const Allocator&) noexcept { return *this; }
   ~Allocator() = default;

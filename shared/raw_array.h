@@ -24,7 +24,6 @@
 #include <ranges>
 #include <string>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -93,7 +92,7 @@ class RawArray {
     void FreeBlocks() { internal::FreeBlock(data); }
   };
 
-  explicit RawArray(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit RawArray(const internal::Handle<State>& state) : state_(state) {}
 
   template <typename R>
   static internal::Handle<State> MakeOf(const R& values, const RawArrayOptions& options) {

@@ -18,7 +18,6 @@
 #include <cstring>
 #include <string>
 #include <type_traits>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -65,7 +64,7 @@ class RawValue {
   };
   static_assert(sizeof(State) <= 8192, "larger than a cell; use RawArray or Shared");
 
-  explicit RawValue(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit RawValue(const internal::Handle<State>& state) : state_(state) {}
 
   static absl::StatusOr<State*> Make(const T& value, const RawValueOptions& options) {
     return internal::MakeObject<State>(

@@ -134,7 +134,7 @@ class Shared {
     }
   };
 
-  explicit Shared(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit Shared(const internal::Handle<State>& state) : state_(state) {}
 
   template <typename... Args>
   static void Construct(State& state, Args&&... args) {

@@ -40,7 +40,6 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -94,7 +93,7 @@ class Barrier {
   using Place = State::Place;
   using Action = std::function<void()>;
 
-  explicit Barrier(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit Barrier(const internal::Handle<State>& state) : state_(state) {}
 
   static absl::StatusOr<State*> Make(int parties, const BarrierOptions& options);
   static State* MakeOrDie(int parties, const BarrierOptions& options);

@@ -24,7 +24,6 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -64,7 +63,7 @@ class Event {
 
   using State = internal::EventState;
 
-  explicit Event(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit Event(const internal::Handle<State>& state) : state_(state) {}
 
   static absl::StatusOr<State*> Make(const EventOptions& options);
   static State* MakeOrDie(const EventOptions& options);

@@ -34,7 +34,6 @@
 #include <time.h>
 
 #include <string>
-#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -79,7 +78,7 @@ class Latch {
     void FreeBlocks() {}
   };
 
-  explicit Latch(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit Latch(const internal::Handle<State>& state) : state_(state) {}
 
   static absl::StatusOr<State*> Make(int count, const LatchOptions& options);
   static State* MakeOrDie(int count, const LatchOptions& options);

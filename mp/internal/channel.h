@@ -73,10 +73,8 @@ class ChannelSide {
     bool is_over_at_once;  // when nobody has the other side, whatever may be there
   };
 
-  ChannelSide(Handle<ChannelState> state, Descriptor descriptor, Descriptor packets)
-      : state_(std::move(state)),
-        descriptor_(std::move(descriptor)),
-        packets_(std::move(packets)) {}
+  ChannelSide(const Handle<ChannelState>& state, Descriptor descriptor, Descriptor packets)
+      : state_(state), descriptor_(std::move(descriptor)), packets_(std::move(packets)) {}
 
   bool IsOver() const;
   // Other bytes than tokens do not come.
@@ -103,8 +101,8 @@ class ChannelReader : public ChannelSide {
     absl::FunctionRef<void(const MessageRings::Block& block)> take;
   };
 
-  ChannelReader(Handle<ChannelState> state, Descriptor descriptor, Descriptor packets)
-      : ChannelSide(std::move(state), std::move(descriptor), std::move(packets)) {}
+  ChannelReader(const Handle<ChannelState>& state, Descriptor descriptor, Descriptor packets)
+      : ChannelSide(state, std::move(descriptor), std::move(packets)) {}
   ChannelReader(ChannelReader&& other) noexcept
       : ChannelSide(std::move(other)), door_(other.door_.exchange(nullptr)) {}
   ~ChannelReader();
@@ -144,8 +142,8 @@ class ChannelReader : public ChannelSide {
 
 class ChannelWriter : public ChannelSide {
  public:
-  ChannelWriter(Handle<ChannelState> state, Descriptor descriptor, Descriptor packets)
-      : ChannelSide(std::move(state), std::move(descriptor), std::move(packets)) {
+  ChannelWriter(const Handle<ChannelState>& state, Descriptor descriptor, Descriptor packets)
+      : ChannelSide(state, std::move(descriptor), std::move(packets)) {
     taken_.store(this->state().gets().load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
   ChannelWriter(ChannelWriter&& other) noexcept : ChannelSide(std::move(other)) {}

@@ -37,8 +37,9 @@ class JoinableCalls {
     // The put ended with an instruction that no load passes: who sleeps has said so before, and is
     // seen here, or sees what has been put. [A] with [B]
     if (state.take_sleeps.load(std::memory_order_relaxed) != 0 && status.ok() && count != 0)
-        [[unlikely]]
+        [[unlikely]] {
       Wake(state, count);
+    }
     return status;
   }
 

@@ -69,8 +69,9 @@ class MessageQueue {
 
   // Of a queue whose `head` changes by a book (joinable_state.h): after that, without the locks.
   void WakeAfter(QueueEvent event, size_t count) {
-    if (SleepsFor(event).load(std::memory_order_relaxed) == 0) [[likely]]
+    if (SleepsFor(event).load(std::memory_order_relaxed) == 0) [[likely]] {
       return;
+    }
     SleepsFor(event).store(0, std::memory_order_relaxed);
     Wake(event, count);
   }
@@ -82,13 +83,15 @@ class MessageQueue {
   Result Do(QueueEvent event, size_t count, const timespec* deadline, const Try& try_it) {
     auto try_with_memory = [&] { return MessageRings::WithMemory(try_it); };
     Result result = try_with_memory();
-    if (result == Result::kBusy) [[unlikely]]
+    if (result == Result::kBusy) [[unlikely]] {
       result = WaitFor(event, deadline, try_with_memory);
+    }
     const QueueEvent other = event == QueueEvent::kPut ? QueueEvent::kGet : QueueEvent::kPut;
     // The unlock was an instruction that no load passes: who sleeps since then has said so before,
     // and is seen here, or sees what has changed. [A] with [B]
-    if (rings_.owes_wake() || SleepsFor(other).load(std::memory_order_relaxed) != 0) [[unlikely]]
+    if (rings_.owes_wake() || SleepsFor(other).load(std::memory_order_relaxed) != 0) [[unlikely]] {
       Wake(other, count);
+    }
     rings_.Tidy();
     return result;
   }

@@ -174,8 +174,9 @@ class MessageRings {
   void Shut(bool drop);
   // What has come apart by a death is freed: by who has no lock, often.
   void Tidy() {
-    if (state_.stray.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    if (state_.stray.load(std::memory_order_relaxed) != 0) [[unlikely]] {
       FreeStray();
+    }
   }
   // At its end.
   void FreeAll();
@@ -204,8 +205,9 @@ class MessageRings {
   // Before a lock: this thread has a lane, so that the others learn at once when it dies between
   // what it has changed and who is to be woken for that.
   static void BeWatched() {
-    if (!Domain::HasSlot() || LaneTable::OfThisThreadIfAny() == nullptr) [[unlikely]]
+    if (!Domain::HasSlot() || LaneTable::OfThisThreadIfAny() == nullptr) [[unlikely]] {
       BeWatchedSlow();
+    }
   }
   // False: not by `deadline`.
   bool LockToPut(const timespec* deadline) {
@@ -256,8 +258,9 @@ class MessageRings {
   // Before it, or before CommitHead(): who sleeps now is to be woken after the unlock. Taken back
   // then, it would also be taken from one that is about to sleep, and has seen this change already.
   void OweWake(Word& sleeps) {
-    if (sleeps.load(std::memory_order_relaxed) == 0) [[likely]]
+    if (sleeps.load(std::memory_order_relaxed) == 0) [[likely]] {
       return;
+    }
     sleeps.store(0, std::memory_order_relaxed);
     owes_wake_ = true;
   }
@@ -328,8 +331,9 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
   QueueEnd tail;
   QueueRing* ring;
   const Result result = Room(units, tail, ring);
-  if (result == Result::kDone && !Call()) [[unlikely]]
+  if (result == Result::kDone && !Call()) [[unlikely]] {
     return Result::kNoDescriptor;
+  }
   if (result == Result::kDone) {
     uint64_t* const place = ring->At(tail.position);
     *place = message.unit();
@@ -346,8 +350,9 @@ MessageRings::Result MessageRings::TryPut(size_t size, const Write& write,
 // By who gets ----------------------------------------------------------------------------------
 
 inline void MessageRings::CommitHead(QueueEnd head) {
-  if (state_.get_bell.load(std::memory_order_relaxed) != 0) [[unlikely]]
+  if (state_.get_bell.load(std::memory_order_relaxed) != 0) [[unlikely]] {
     RingForRoom(head);
+  }
   OweWake(state_.put_sleeps);
   // Before: the message is there, for whoever comes.
   // After:  it is this process's, and dies with it. Who waits to put is woken by the burial, for

@@ -44,7 +44,7 @@ class QueueValues {
       return PutLoan(state, *block, deadline);
     } else {
       Encoder encoder;
-      if (const absl::Status status = Encode(value, encoder); !status.ok()) return status;
+      if (absl::Status status = Encode(value, encoder); !status.ok()) return status;
       return QueueCalls::Put(state, encoder, deadline);
     }
   }
@@ -80,7 +80,7 @@ class QueueValues {
         Encoder encoder;
         if (absl::Status status = Encode(value, encoder); !status.ok()) return status;
         if (Sent::NeedsBlock(encoder)) {
-          const absl::Status status = blocks.emplace_back().Load(encoder, state);
+          absl::Status status = blocks.emplace_back().Load(encoder, state);
           if (!status.ok()) return status;
           const MessageRings::Block& block = blocks.back().block();
           messages.push_back({block.kind, block.size, block.address});
@@ -90,7 +90,7 @@ class QueueValues {
           messages.push_back({MessageHead::Kind::kBytes, encoder.size(), bytes.back().get()});
         }
       }
-      const absl::Status status = QueueCalls::PutMany(
+      absl::Status status = QueueCalls::PutMany(
           state, messages.size(), [&](size_t index) { return messages[index]; }, deadline);
       if (status.ok()) {
         for (Sent& sent : blocks) sent.HasQueue();

@@ -29,18 +29,18 @@ void RobustMutex::Init(bool recursive) {
 }
 
 void RobustMutex::StartNap() {
-  clock_gettime(CLOCK_MONOTONIC, &nap_end);
-  nap_end.tv_nsec += kNapMilliseconds * 1'000'000L;
-  if (nap_end.tv_nsec >= 1'000'000'000L) {
-    nap_end.tv_nsec -= 1'000'000'000L;
-    ++nap_end.tv_sec;
+  clock_gettime(CLOCK_MONOTONIC, &nap_end_);
+  nap_end_.tv_nsec += kNapMilliseconds * 1'000'000L;
+  if (nap_end_.tv_nsec >= 1'000'000'000L) {
+    nap_end_.tv_nsec -= 1'000'000'000L;
+    ++nap_end_.tv_sec;
   }
 }
 
 RobustMutex::Result RobustMutex::LockSlow(int error) {
   while (error == ETIMEDOUT) {
     StartNap();
-    error = MutexLockUntil(&mutex_, nap_end);
+    error = MutexLockUntil(&mutex_, nap_end_);
   }
   return ResultOf("pthread_mutex_clocklock", error);
 }
@@ -48,9 +48,9 @@ RobustMutex::Result RobustMutex::LockSlow(int error) {
 RobustMutex::Result RobustMutex::LockBusy(const timespec& deadline) {
   for (;;) {
     StartNap();
-    const bool last = deadline.tv_sec < nap_end.tv_sec ||
-                      (deadline.tv_sec == nap_end.tv_sec && deadline.tv_nsec <= nap_end.tv_nsec);
-    const int error = MutexLockUntil(&mutex_, last ? deadline : nap_end);
+    const bool last = deadline.tv_sec < nap_end_.tv_sec ||
+                      (deadline.tv_sec == nap_end_.tv_sec && deadline.tv_nsec <= nap_end_.tv_nsec);
+    const int error = MutexLockUntil(&mutex_, last ? deadline : nap_end_);
     if (error != ETIMEDOUT || last) return ResultOf("pthread_mutex_clocklock", error);
   }
 }

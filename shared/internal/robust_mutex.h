@@ -42,7 +42,7 @@ class RobustMutex {
 
   Result Lock() {
     // With one call: to try first costs a tenth of what two busy processes get done.
-    const int error = MutexLockUntil(&mutex_, nap_end);
+    const int error = MutexLockUntil(&mutex_, nap_end_);
     return error == 0 ? Result::kAcquired : LockSlow(error);
   }
   Result TryLock() {
@@ -94,7 +94,7 @@ class RobustMutex {
   static constexpr int kNapMilliseconds = 50;
 
   // When this thread's next nap ends; where that is over, it looks at the clock.
-  static inline constinit thread_local timespec nap_end = {};
+  static inline constinit thread_local timespec nap_end_ = {};
 
   static void StartNap();
   Result LockSlow(int error);

@@ -58,7 +58,7 @@ struct Slab {
   static constexpr uint32_t Used(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
 
   void* BlockAt(uint32_t index) {
-    return reinterpret_cast<std::byte*>(this) + first + index * size;
+    return reinterpret_cast<std::byte*>(this) + first + size_t{index} * size;
   }
   // Whether the constant fields fit each other, as Format() makes them.
   bool HeaderIsWhole() const;

@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <string_view>
-#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -27,7 +26,7 @@ class Counter {
   static absl::StatusOr<Counter> Create(ObjectType type, int value, std::string_view name);
   // Ends the process where Create() would return a status.
   Counter(ObjectType type, int value, std::string_view name);
-  explicit Counter(Handle<CounterState> state) : state_(std::move(state)) {}
+  explicit Counter(const Handle<CounterState>& state) : state_(state) {}
 
   void Acquire() const {
     if (!state_->TryAcquire(/*slept=*/false)) static_cast<void>(AcquireUntil(nullptr));

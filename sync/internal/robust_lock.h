@@ -10,7 +10,6 @@
 #include <chrono>
 #include <cstdint>
 #include <string_view>
-#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -43,7 +42,7 @@ class RobustLock {
     return lock.lock_;
   }
   // The lock that an object of another type has in its cell.
-  explicit RobustLock(Handle<LockState> state) : state_(std::move(state)) {}
+  explicit RobustLock(const Handle<LockState>& state) : state_(state) {}
   // A Lock or an RLock that refers to it; what its holder may do is up to the lock itself.
   template <typename L>
   L As() const {
@@ -51,8 +50,9 @@ class RobustLock {
   }
 
   void Acquire() const {
-    if (MayNot()) [[unlikely]]
+    if (MayNot()) [[unlikely]] {
       CheckMay();
+    }
     const RobustMutex::Result result = state_->mutex.TryLock();
     if (result != RobustMutex::Result::kAcquired) [[unlikely]] {
       AcquireSlow(result, nullptr);
@@ -64,8 +64,9 @@ class RobustLock {
   // `deadline` is on CLOCK_MONOTONIC; nullptr: never.
   bool AcquireBefore(const timespec* deadline) const;
   bool TryAcquire() const {
-    if (MayNot()) [[unlikely]]
+    if (MayNot()) [[unlikely]] {
       CheckMay();
+    }
     const RobustMutex::Result result = state_->mutex.TryLock();
     if (result != RobustMutex::Result::kAcquired) return AfterTryLock(result);
     CountAcquired();
@@ -77,8 +78,9 @@ class RobustLock {
     if (state_->notes.load(std::memory_order_relaxed) > LockState::kOwnerDied) [[unlikely]] {
       return ReleaseAndWake();
     }
-    if (!state_->mutex.Unlock()) [[unlikely]]
+    if (!state_->mutex.Unlock()) [[unlikely]] {
       ReleasedByStranger();
+    }
     if (last) HeldLocks::Remove();
   }
   // By the holder: gives back all levels of a recursive lock, and returns how many there were, for

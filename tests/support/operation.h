@@ -27,7 +27,9 @@ class Operation {
   template <class Body>
   requires(!std::same_as<std::remove_cvref_t<Body>, Operation> &&
            std::invocable<std::remove_cvref_t<Body>&>)
-      Operation(Body&& body)  // NOLINT(google-explicit-constructor): it is assigned
+      // It is assigned; what it takes is no Operation.
+      // NOLINTNEXTLINE(google-explicit-constructor,bugprone-forwarding-reference-overload)
+      Operation(Body&& body)
       : run_([body = std::forward<Body>(body)]() mutable {
           Mark();
           body();

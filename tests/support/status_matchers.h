@@ -51,8 +51,8 @@ MATCHER_P2(StatusIs, code, message,
                ::testing::DescribeMatcher<std::string>(message)) {
   const absl::Status& status = internal::StatusOf(arg);
   *result_listener << "whose status is " << status.ToString() << " ";
-  return status.code() == code &&
-         ::testing::ExplainMatchResult(message, std::string(status.message()), result_listener);
+  const std::string said(status.message());
+  return status.code() == code && ::testing::ExplainMatchResult(message, said, result_listener);
 }
 
 }  // namespace mp::testing
