@@ -14,6 +14,7 @@
 #include "mp/internal/descriptor.h"
 #include "mp/internal/end_life.h"
 #include "mp/internal/wait_source.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 
 namespace mp {
@@ -80,7 +81,7 @@ absl::StatusOr<std::vector<size_t>> Wait(absl::Span<const Waitable> objects,
     }
     if (!ready.empty()) return ready;
     if (n == 0 || (deadline.get() != nullptr && internal::IsPast(*deadline.get()))) {
-      return absl::DeadlineExceededError(
+      return internal::LateStatus(
           absl::StrCat("none of ", objects.size(), " was ready in time"));
     }
     // The bell is for others: until they have left.

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
+#include "shared/internal/deadline.h"
 #include "shared/internal/object.h"
 
 namespace mp {
@@ -31,7 +32,7 @@ bool Once::Begin() const {
   }
   while (!lock_.TryAcquire()) {
     static_cast<void>(lock_.WaitWhileHeld(
-        nullptr, [this](bool sleeps) { return sleeps ? AnnounceSleeper() : !Done(); }));
+        &internal::kUncancelled, [this](bool sleeps) { return sleeps ? AnnounceSleeper() : !Done(); }));
     if (Done()) return false;
   }
   if (!Done()) return true;

@@ -39,8 +39,10 @@ class Doorbell {
   void Drain() const;
   void RingItself() const;
 
-  // Rings those with these numbers. False: there is no descriptor to do that with, and perhaps some
-  // have not rung.
+  // Whether somebody has the one with this number.
+  static bool IsThere(uint64_t number);
+  // Rings those with these numbers; in a signal handler, too. False: there is no descriptor to do
+  // that with, and perhaps some have not rung.
   [[nodiscard]] static bool Ring(absl::Span<const Word> numbers);
 
  private:

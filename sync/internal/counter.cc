@@ -68,17 +68,27 @@ bool Counter::Release(int count) const {
   return count == 0 || state_->TryRelease(static_cast<uint64_t>(count));
 }
 
-Hold* Counter::AcquirePermit(absl::Duration timeout) const {
+// `wait(try_take)`: where there is none at once.
+template <typename Wait>
+Hold* Counter::AcquirePermitOr(const Wait& wait) const {
   HoldTable& holds = Domain::Current()->holds();
   Hold* const hold = TakeHold(*state_, "permit");
   auto try_take = [&](bool slept) { return state_->TryAcquire(holds, *hold, slept); };
-  if (try_take(false)) return hold;
-  if (timeout > absl::ZeroDuration() ? state_->WaitToTake(Deadline(timeout).get(), try_take)
-                                     : LookForTheDeadRarely() && try_take(false)) {
-    return hold;
-  }
+  if (try_take(false) || wait(try_take)) return hold;
   holds.Return(hold);
   return nullptr;
+}
+
+Hold* Counter::AcquirePermit() const {
+  return AcquirePermitOr(
+      [this](const auto& try_take) { return state_->WaitToTake(&kUncancelled, try_take); });
+}
+
+Hold* Counter::AcquirePermit(absl::Duration timeout) const {
+  return AcquirePermitOr([&](const auto& try_take) {
+    return timeout > absl::ZeroDuration() ? state_->WaitToTake(Deadline(timeout).get(), try_take)
+                                          : LookForTheDeadRarely() && try_take(false);
+  });
 }
 
 void Counter::ReleasePermit(PermitsHeader& state, Hold& hold) {

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/handle_access.h"
 #include "shared/internal/holds.h"
@@ -30,7 +31,7 @@ class Counter {
   explicit Counter(Handle<CounterState> state) : state_(std::move(state)) {}
 
   void Acquire() const {
-    if (!state_->TryAcquire(/*slept=*/false)) static_cast<void>(AcquireUntil(nullptr));
+    if (!state_->TryAcquire(/*slept=*/false)) static_cast<void>(AcquireUntil(&kUncancelled));
   }
   bool Acquire(absl::Duration timeout) const;
   bool TryAcquire() const { return state_->TryAcquire(/*slept=*/false) || TryAgain(); }
@@ -39,7 +40,8 @@ class Counter {
   int Value() const;
   uint64_t most() const { return state_->most(); }
 
-  // The hold of a permit; nullptr: there was none in time.
+  // The hold of a permit; with a timeout nullptr: there was none in time.
+  Hold* AcquirePermit() const;
   Hold* AcquirePermit(absl::Duration timeout) const;
   static void ReleasePermit(PermitsHeader& state, Hold& hold);
 
@@ -54,6 +56,8 @@ class Counter {
   static CounterState* MakeOrDie(ObjectType type, int value, std::string_view name);
   bool TryAgain() const;
   bool AcquireUntil(const timespec* deadline) const;
+  template <typename Wait>
+  Hold* AcquirePermitOr(const Wait& wait) const;
 
   Handle<CounterState> state_;
 };

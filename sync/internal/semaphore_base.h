@@ -26,7 +26,7 @@ class SemaphoreBase {
   int GetValue() const { return counter_.Value(); }
 
   [[nodiscard]] Permit AcquirePermit() const {
-    return *Permit::Acquire(counter_, absl::InfiniteDuration());
+    return Permit::Acquire(counter_);
   }
   // Nothing: there was none in time. Zero or less tries once.
   [[nodiscard]] std::optional<Permit> AcquirePermit(absl::Duration timeout) const {
