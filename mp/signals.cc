@@ -184,7 +184,11 @@ absl::Status SignalHandlers::Own::Run(absl::Duration timeout) {
 }
 
 void SignalHandlers::Own::RunUntilTheEnd() {
-  while (!ends_.load(std::memory_order_acquire)) static_cast<void>(Run(absl::InfiniteDuration()));
+  while (!ends_.load(std::memory_order_acquire)) {
+    pollfd polled = {.fd = post_.fd(), .events = POLLIN, .revents = 0};
+    internal::PollUntil({&polled, 1}, nullptr);
+    RunPending();
+  }
 }
 
 absl::Status SignalHandlers::Own::Start() {

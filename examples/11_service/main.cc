@@ -39,7 +39,7 @@ void Say(const std::string& what) { std::cout << what << std::endl; }
 }  // namespace
 
 // `11_service once`: it sends itself SIGTERM when it is up.
-int main(int argc, char** argv) {
+int main(int argc, char**) {
   const mp::Cancellation stop;
   const mp::SignalHandlers signals;
   // Ctrl-C is for the service alone: it ends its children when they have nothing to do any more.
@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
   while (!stop.cancelled()) mp::OrDie(signals.Run());
 
   producer.Join();
-  const int count = mp::OrDie(made.Get());
+  const int count = mp::OrDie(made.TryGet());
   jobs.Shutdown();
   mp::OrDie(jobs.Join());
   for (mp::Process& worker : workers) worker.Join();

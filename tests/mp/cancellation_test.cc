@@ -108,13 +108,13 @@ struct Objects {
   std::pair<Connection, Connection> empty = Pipe();
 };
 
-bool IsCancelled(const absl::Status& status) {
+bool WasCancelled(const absl::Status& status) {
   EXPECT_THAT(status, StatusIs(StatusCode::kCancelled));
   return absl::IsCancelled(status);
 }
 template <typename T>
-bool IsCancelled(const absl::StatusOr<T>& value) {
-  return IsCancelled(value.status());
+bool WasCancelled(const absl::StatusOr<T>& value) {
+  return WasCancelled(value.status());
 }
 
 bool JoinInVain() {
@@ -164,49 +164,49 @@ const Kind kKinds[] = {
        const std::optional<Permit> only = o.bounded.TryAcquirePermit();
        return !o.bounded.Acquire(kForEver);
      }},
-    {"Barrier::Wait", false, [](const Objects& o) { return IsCancelled(o.barrier.Wait()); }},
+    {"Barrier::Wait", false, [](const Objects& o) { return WasCancelled(o.barrier.Wait()); }},
     {"Barrier::Wait, timed", false,
-     [](const Objects& o) { return IsCancelled(o.barrier.Wait(kLong)); }},
+     [](const Objects& o) { return WasCancelled(o.barrier.Wait(kLong)); }},
     {"RWLock::Acquire", false, [](const Objects& o) { return !o.read.Acquire(kForEver); }},
     {"RWLock::Acquire, behind a writer", false,
      [](const Objects& o) { return !o.written.Acquire(kForEver); }},
     {"RWLock::AcquireShared", false,
      [](const Objects& o) { return !o.written.AcquireShared(kForEver); }},
-    {"Queue::Get", false, [](const Objects& o) { return IsCancelled(o.queue.Get()); }},
-    {"Queue::Get, timed", false, [](const Objects& o) { return IsCancelled(o.queue.Get(kLong)); }},
-    {"Queue::GetMany", false, [](const Objects& o) { return IsCancelled(o.queue.GetMany(3)); }},
-    {"Queue::GetLoan", false, [](const Objects& o) { return IsCancelled(o.queue.GetLoan()); }},
-    {"Queue::Put", false, [](const Objects& o) { return IsCancelled(o.full.Put(2)); }},
+    {"Queue::Get", false, [](const Objects& o) { return WasCancelled(o.queue.Get()); }},
+    {"Queue::Get, timed", false, [](const Objects& o) { return WasCancelled(o.queue.Get(kLong)); }},
+    {"Queue::GetMany", false, [](const Objects& o) { return WasCancelled(o.queue.GetMany(3)); }},
+    {"Queue::GetLoan", false, [](const Objects& o) { return WasCancelled(o.queue.GetLoan()); }},
+    {"Queue::Put", false, [](const Objects& o) { return WasCancelled(o.full.Put(2)); }},
     {"Queue::PutMany", false,
      [](const Objects& o) {
        const int values[] = {2};
-       return IsCancelled(o.full.PutMany(values));
+       return WasCancelled(o.full.PutMany(values));
      }},
-    {"SimpleQueue::Get", false, [](const Objects& o) { return IsCancelled(o.simple.Get()); }},
-    {"JoinableQueue::Get", false, [](const Objects& o) { return IsCancelled(o.joinable.Get()); }},
+    {"SimpleQueue::Get", false, [](const Objects& o) { return WasCancelled(o.simple.Get()); }},
+    {"JoinableQueue::Get", false, [](const Objects& o) { return WasCancelled(o.joinable.Get()); }},
     {"JoinableQueue::Lease", false,
-     [](const Objects& o) { return IsCancelled(o.joinable.Lease()); }},
+     [](const Objects& o) { return WasCancelled(o.joinable.Lease()); }},
     {"JoinableQueue::Join", false,
-     [](const Objects& o) { return IsCancelled(o.unfinished.Join()); }},
+     [](const Objects& o) { return WasCancelled(o.unfinished.Join()); }},
     {"Connection::Recv", true,
-     [](const Objects& o) { return IsCancelled(o.empty.first.Recv<int>()); }},
+     [](const Objects& o) { return WasCancelled(o.empty.first.Recv<int>()); }},
     {"Connection::Recv, timed", true,
-     [](const Objects& o) { return IsCancelled(o.empty.first.Recv<int>(kLong)); }},
+     [](const Objects& o) { return WasCancelled(o.empty.first.Recv<int>(kLong)); }},
     {"Connection::Poll", true,
-     [](const Objects& o) { return IsCancelled(o.empty.first.Poll(kForEver)); }},
+     [](const Objects& o) { return WasCancelled(o.empty.first.Poll(kForEver)); }},
     {"Connection::Send", true,
      [](const Objects& o) {
-       return IsCancelled(o.pipe.first.Send(std::string(10'000, 'x'), kForEver));
+       return WasCancelled(o.pipe.first.Send(std::string(10'000, 'x'), kForEver));
      }},
     {"Wait", true,
      [](const Objects& o) {
-       return IsCancelled(Wait({o.empty.first, o.queue, o.simple}));
+       return WasCancelled(Wait({o.empty.first, o.queue, o.simple}));
      }},
-    {"Wait, timed", true, [](const Objects& o) { return IsCancelled(Wait({o.queue}, kLong)); }},
+    {"Wait, timed", true, [](const Objects& o) { return WasCancelled(Wait({o.queue}, kLong)); }},
     {"Process::Join", true, [](const Objects&) { return !JoinInVain(); }},
-    {"Timer::Wait", true, [](const Objects&) { return IsCancelled(Timer().Wait()); }},
+    {"Timer::Wait", true, [](const Objects&) { return WasCancelled(Timer().Wait()); }},
     {"SignalHandlers::Run", true,
-     [](const Objects&) { return IsCancelled(SignalHandlers().Run()); }},
+     [](const Objects&) { return WasCancelled(SignalHandlers().Run()); }},
 };
 
 template <typename P>
@@ -537,8 +537,7 @@ class CancellationRaceTest : public ::testing::Test {
   }
   // From before the wait to within its sleep.
   static void Dawdle(int how_long) {
-    for (volatile int i = 0; i < (1 << how_long * 2); i = i + 1) {
-    }
+    for (int i = 0; i < 1 << how_long * 2; ++i) asm volatile("");
     if (how_long == 6) std::this_thread::yield();
   }
   static int Rounds() { return testing::Stress() ? 20'000 : 300; }
