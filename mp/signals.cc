@@ -238,8 +238,9 @@ absl::Status SignalHandlers::Start() const { return own_->Start(); }
 // To send --------------------------------------------------------------------------------------
 
 absl::Status Kill(pid_t pid, int signal) {
-  if (pid <= 0)
+  if (pid <= 0) {
     return absl::InvalidArgumentError(absl::StrCat(pid, " is not the pid of a process"));
+  }
   if (kill(pid, signal) == 0) return absl::OkStatus();
   return absl::ErrnoToStatus(errno, absl::StrCat("signal ", signal, " to pid ", pid));
 }

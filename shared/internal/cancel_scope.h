@@ -68,7 +68,8 @@ class CancelScope {
  private:
   static bool AnyCancelled(const CancelScope* scope) {
     for (; scope != nullptr; scope = scope->outer_) {
-      if (scope->word_.load(std::memory_order_acquire) != 0) return true;
+      // Not acquire alone: who polls has just said where it is to be called. [B] with [A]
+      if (scope->word_.load(std::memory_order_seq_cst) != 0) return true;
     }
     return false;
   }

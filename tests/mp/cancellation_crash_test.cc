@@ -64,6 +64,7 @@ class CancellationCrashTest : public ::testing::Test {
   }
 
   std::optional<Cancellation> stop_;
+  const Event event_;
 };
 
 TEST_F(CancellationCrashTest, WhoWaitsIsToldWhoeverDies) {
@@ -97,7 +98,7 @@ TEST_F(CancellationCrashTest, WhoWaitsMayDie) {
   CrashCase crash = Case("wait in a scope");
   crash.operation = [this] {
     const CancellationScope scope(*stop_);
-    static_cast<void>(Event().Wait(absl::Milliseconds(1)));
+    static_cast<void>(event_.Wait(absl::Microseconds(1)));
   };
   Sweep(crash);
 }
