@@ -6,7 +6,6 @@
 #include <optional>
 #include <string>
 
-#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "mp/cancellation.h"
 #include "mp/timer.h"
@@ -16,7 +15,6 @@
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/listed.h"
-#include "tests/support/no_look_is_due.h"
 
 namespace mp {
 namespace {
@@ -64,7 +62,6 @@ class CancellationCrashTest : public ::testing::Test {
   }
 
   std::optional<Cancellation> stop_;
-  const Event event_;
 };
 
 TEST_F(CancellationCrashTest, WhoWaitsIsToldWhoeverDies) {
@@ -91,32 +88,6 @@ TEST_F(CancellationCrashTest, WhoPollsIsToldWhoeverDies) {
   options.quiet = std::chrono::milliseconds(2000);
   options.sample = 1;
   Sweep(crash, options);
-}
-
-TEST_F(CancellationCrashTest, WhoWaitsMayDie) {
-  const testing::NoLookIsDue no_look;
-  CrashCase crash = Case("wait in a scope");
-  crash.operation = [this] {
-    const CancellationScope scope(*stop_);
-    static_cast<void>(event_.Wait(absl::Microseconds(1)));
-  };
-  Sweep(crash);
-}
-
-TEST_F(CancellationCrashTest, WhoWaitsByDescriptorMayDie) {
-  CrashCase crash = Case("wait by descriptor in a scope, and one that is behind");
-  crash.operation = [this] {
-    const CancellationScope scope(*stop_);
-    static_cast<void>(Timer().Wait(absl::Microseconds(1)));
-  };
-  crash.check = [this] {
-    const CancellationScope scope(*stop_);
-    static_cast<void>(Timer().Wait(absl::Microseconds(1)));
-    stop_->Cancel();
-    if (!absl::IsCancelled(Timer().Wait().status())) return std::string("it is not cancelled");
-    return Settled();
-  };
-  Sweep(crash);
 }
 
 TEST_F(CancellationCrashTest, TheMakingAndTheEndOfOneLeaveNothing) {
