@@ -198,8 +198,9 @@ class JoinableQueue {
   // Waits until all that was ever put is finished: done, by Finish() or TaskDone(), dropped, or a
   // dead letter. kDeadlineExceeded: not in time. kAborted: all the rest was got, by processes that
   // died before TaskDone(), and the message says how many there are; who calls TaskDone() for them
-  // makes it true. (Values that one process gets, and another says to be done, belong to who got
-  // them: that one is to live.)
+  // makes it true. (A TaskDone() by a process that has nothing of its own to be done is for one of
+  // those that are lost, or else of the others: so where some values are lost, and others are got
+  // by one process and done by another, Join() waits as long as the first one lives.)
   absl::Status Join(absl::Duration timeout = absl::InfiniteDuration()) const {
     return Calls::Join(*state_, Deadline(timeout).get());
   }
@@ -241,10 +242,7 @@ class JoinableQueue {
 
   explicit JoinableQueue(internal::Handle<State> state) : state_(std::move(state)) {}
 
-  absl::Status Closed() const {
-    return internal::QueueCalls::AnyClosed() ? internal::QueueCalls::CheckOpen(*state_)
-                                             : absl::OkStatus();
-  }
+  absl::Status Closed() const { return internal::QueueCalls::CheckOpen(*state_); }
 
   internal::Handle<State> state_;
 };

@@ -23,8 +23,8 @@ namespace mp {
 struct PipeOptions {
   // Both ends send and receive; else the first receives, and the second sends.
   bool duplex = true;
-  // Who sends waits while there are so many bytes in its direction, or a little more: messages with
-  // 8 to 23 bytes more each. A longer message passes when nothing else is there.
+  // Who sends waits while there would be more than so many bytes in its direction: messages, with 8
+  // to 23 bytes more each. A longer message passes when nothing else is there.
   size_t capacity = size_t{1} << 20;
   std::string name = {};  // for messages and listings
 };

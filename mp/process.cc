@@ -7,10 +7,12 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -18,11 +20,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "mp/internal/child_main.h"
+#include "mp/internal/child_order.h"
 #include "mp/internal/children.h"
 #include "mp/internal/flush.h"
+#include "mp/internal/forkserver.h"
+#include "mp/internal/forkserver_client.h"
 #include "mp/internal/self.h"
 #include "mp/internal/sentinel.h"
+#include "mp/internal/spawn.h"
 #include "mp/internal/who.h"
+#include "mp/on_parent_exit.h"
+#include "mp/start_method.h"
 #include "shared/domain.h"
 #include "shared/internal/fatal.h"
 
@@ -31,6 +39,7 @@ namespace mp {
 // In one piece: after a fork this process, too, copies each page that it writes to.
 struct Process::State {
   internal::Self self;  // what the child will be; its parent only while it is started
+  const std::string executable;
   const pid_t maker;
   std::unique_ptr<internal::StoredTarget> target;    // until the start
   std::shared_ptr<internal::Child> child = nullptr;  // from the start to Close()
@@ -38,8 +47,10 @@ struct Process::State {
 
   std::string Title() const;
   absl::Status CheckMayStart() const;
+  absl::Status CheckOptions() const;
   absl::Status ForkFailed(int error) const;
   absl::Status NoDescriptor(const absl::Status& why) const;
+  absl::Status StartElsewhere();
   absl::Status Adopt(pid_t pid);
 };
 
@@ -63,6 +74,18 @@ absl::Status Process::State::CheckMayStart() const {
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError(absl::StrCat(Title(), ": Start(): ", why));
+}
+
+absl::Status Process::State::CheckOptions() const {
+  std::string_view why;
+  if (self.daemon && self.on_parent_exit != OnParentExit::kKill) {
+    why = "a daemon ends with its parent: OnParentExit::kKill, or no daemon";
+  } else if (!executable.empty() && self.start_method != StartMethod::kSpawn) {
+    why = "`executable` is for StartMethod::kSpawn";
+  } else {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(Title(), ": Start(): ", why));
 }
 
 absl::Status Process::State::ForkFailed(int error) const {
@@ -94,9 +117,40 @@ absl::Status Process::State::Adopt(pid_t pid) {
     internal::Child::Bury(Domain::LastForked());
     return NoDescriptor(sentinel.status());
   }
-  child = std::make_shared<internal::Child>(pid, Domain::LastForked(), self.name, self.daemon,
-                                            *std::move(sentinel), exit_code);
+  child = std::make_shared<internal::Child>(
+      pid, Domain::LastForked(), internal::Child::TraitsOf(self), *std::move(sentinel), exit_code);
   if (!exit_code.has_value()) internal::AddChild(child);
+  target.reset();
+  return absl::OkStatus();
+}
+
+// By a method with which the child inherits nothing.
+absl::Status Process::State::StartElsewhere() {
+  if (!internal::ArgumentsAreNoted()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(Title(),
+                     ": Start(): main() has not called mp::Init(&argc, &argv), which a child that "
+                     "is not forked needs; see mp/init.h"));
+  }
+  internal::ChildOrder order;
+  order.self = self;
+  // Not the order's to destroy.
+  order.target = std::shared_ptr<internal::StoredTarget>(std::shared_ptr<void>(), target.get());
+  absl::StatusOr<std::shared_ptr<internal::Child>> started;
+  if (self.start_method == StartMethod::kSpawn) {
+    order.server = internal::KnownForkserver::Get();
+    started = internal::Spawn(order, executable);
+  } else {
+    std::error_code error;
+    order.folder = std::filesystem::current_path(error).string();
+    started = internal::ForkByServer(std::move(order));
+  }
+  if (!started.ok()) {
+    return {started.status().code(),
+            absl::StrCat(Title(), ": Start(): ", started.status().message())};
+  }
+  child = *std::move(started);
+  internal::AddChild(child);
   target.reset();
   return absl::OkStatus();
 }
@@ -109,9 +163,14 @@ Process& Process::operator=(Process&&) noexcept = default;
 Process::Process(ProcessOptions options, std::unique_ptr<internal::StoredTarget> target) {
   internal::Place place = internal::NextPlace();
   if (options.name.empty()) options.name = absl::StrCat("Process-", place);
+  const bool daemon = options.daemon.value_or(internal::GetSelf().daemon);
   state_.reset(new State{.self = {.name = std::move(options.name),
                                   .place = std::move(place),
-                                  .daemon = options.daemon.value_or(internal::GetSelf().daemon)},
+                                  .daemon = daemon,
+                                  .start_method = options.start_method.value_or(GetStartMethod()),
+                                  .on_parent_exit = options.on_parent_exit.value_or(
+                                      daemon ? OnParentExit::kKill : OnParentExit::kWait)},
+                         .executable = std::move(options.executable),
                          .maker = getpid(),
                          .target = std::move(target)});
 }
@@ -121,6 +180,7 @@ absl::Status Process::Start() {
     return absl::FailedPreconditionError("Process: Start(): it has no target");
   }
   if (absl::Status status = state_->CheckMayStart(); !status.ok()) return status;
+  if (absl::Status status = state_->CheckOptions(); !status.ok()) return status;
   // The child is to share memory with us, so there has to be some before the fork.
   if (const auto domain = Domain::Get(); !domain.ok()) return domain.status();
   internal::PrepareForChildren();
@@ -128,14 +188,14 @@ absl::Status Process::Start() {
 
   // The child waits for its parent with this. Until there is the child's own sentinel it
   // also keeps a descriptor for that one: running out of them is noticed before the fork.
-  auto this_process = internal::Sentinel::Open(getpid());
+  absl::StatusOr<internal::Who> this_process = internal::WhoIsThis();
   if (!this_process.ok()) return state_->NoDescriptor(this_process.status());
-  const internal::Self& self = internal::GetSelf();
-  state_->self.parent.emplace(internal::Who{
-      .pid = getpid(),
-      .name = self.name,
-      .daemon = self.daemon,
-      .sentinel = std::make_shared<const internal::Sentinel>(*std::move(this_process))});
+  state_->self.parent = *std::move(this_process);
+  if (state_->self.start_method != StartMethod::kFork) {
+    absl::Status status = state_->StartElsewhere();
+    state_->self.parent.reset();
+    return status;
+  }
 
   internal::FlushOutput();
   const pid_t pid = fork();

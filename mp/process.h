@@ -5,25 +5,26 @@
 //   child.Join();
 //   int code = *child.exitcode();   // 0; -9 when it was killed
 //
-// The child is a fork: it has a copy of everything, and of the starter's threads the one
-// that called Start(). Its target is any callable with arguments (see internal/target.h)
-// that returns void, an int, which becomes the exit code (its low 8 bits), or a Status.
+// The child is a fork, unless start_method.h is told otherwise: it has a copy of everything, and
+// of the starter's threads the one that called Start(). Its target is any callable with arguments
+// (see internal/target.h) that returns void, an int, which becomes the exit code (its low 8 bits),
+// or a Status; for a child that is no fork, a function and what can be sent.
 // Exit code 1: it threw, or its Status was not OK; a line on stderr tells. Its standard
 // input is the null device. A child may have children; a daemon may not.
 //
 // Ordering: the child sees what was done before Start(); who returns from Join() sees in
 //           shared memory what the child did.
 // Death:    a child may be killed at any instruction; its exit code is then the signal's
-//           number, negative. Its children live on, but for its daemons: they die with
-//           it, whatever ended it, though not with the thread that started them (one
-//           that is stopped dies when it is continued).
+//           number, negative. What becomes of its own children: on_parent_exit.h. By default
+//           they live on, but for its daemons: they die with it, whatever ended it, though not
+//           with the thread that started them (one that is stopped dies when it is continued).
 // Exit:     a program that returns from main() or calls exit() ends its live daemons with
 //           SIGTERM, then joins all its children, also those without a Process. A child
 //           does the same when its target returns, throws, or calls exit(), after what it
 //           registered itself to run at exit; then it writes out its streams and ends.
 //           Of the starter's at-exit handlers and static objects it runs none, only the
-//           thread_local destructors of the one thread. Threads that the target leaves
-//           running do not hold the child up, unlike Python's.
+//           thread_local destructors of the one thread; one that was spawned has and runs its
+//           own. Threads that the target leaves running do not hold the child up, unlike Python's.
 //           A daemon that blocks or handles SIGTERM holds its parent's end up: end it
 //           before.
 // Fork:     a child's copy of a Process only has pid(), name(), daemon(), sentinel().
@@ -34,8 +35,8 @@
 // Misuse:   Start() and Close() say kFailedPrecondition. All else ends the process that
 //           calls it, with one line: after Close(), by a process that is not the parent,
 //           and, where nothing is said below about the time before Start(), then too.
-// Cost:     docs/benchmarks.md has it beside fork(), _exit() and waitpid(); two descriptors, of
-//           which one is in the child.
+// Cost:     docs/start_methods.md has it beside fork(), _exit() and waitpid(); two descriptors, of
+//           which one is in the child; three by a fork server.
 
 #ifndef MP_MP_PROCESS_H_
 #define MP_MP_PROCESS_H_
@@ -50,6 +51,8 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "mp/internal/target.h"
+#include "mp/on_parent_exit.h"
+#include "mp/start_method.h"
 
 namespace mp {
 
@@ -63,6 +66,12 @@ struct ProcessOptions {
   std::string name = {};
   // Default: what the process is that makes this object.
   std::optional<bool> daemon = {};
+  // Default: GetStartMethod(), when the object is made.
+  std::optional<StartMethod> start_method = {};
+  // Default: kKill for a daemon, else kWait.
+  std::optional<OnParentExit> on_parent_exit = {};
+  // For kSpawn: the file to be started, a copy of this program. Default: the program itself.
+  std::string executable = {};
 };
 
 class Process {
@@ -87,6 +96,8 @@ class Process {
   // Once, by the process that made the object, which is no daemon. Then this process's copy
   // of the target and its arguments is destroyed; the child's, when the target returns.
   // kResourceExhausted: no memory, descriptors or processes; it may be tried again.
+  // kInvalidArgument: options that contradict one another; and, not by fork, what cannot be
+  // sent to the child, which it names.
   absl::Status Start();
 
   // Waits until the child has ended.

@@ -208,9 +208,7 @@ class Queue {
 
   explicit Queue(internal::Handle<State> state) : state_(std::move(state)) {}
 
-  absl::Status Closed() const {
-    return Calls::AnyClosed() ? Calls::CheckOpen(*state_) : absl::OkStatus();
-  }
+  absl::Status Closed() const { return Calls::CheckOpen(*state_); }
 
   internal::Handle<State> state_;
 };

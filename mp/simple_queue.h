@@ -94,9 +94,7 @@ class SimpleQueue {
 
   explicit SimpleQueue(internal::Handle<State> state) : state_(std::move(state)) {}
 
-  absl::Status Closed() const {
-    return Calls::AnyClosed() ? Calls::CheckOpen(*state_) : absl::OkStatus();
-  }
+  absl::Status Closed() const { return Calls::CheckOpen(*state_); }
 
   internal::Handle<State> state_;
 };

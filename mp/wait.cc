@@ -2,8 +2,12 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <time.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,6 +27,9 @@ namespace {
 // Those of a call that have begun.
 class Begun {
  public:
+  // How often those are looked at of which nobody may tell.
+  static constexpr absl::Duration kLook = absl::Milliseconds(50);
+
   Begun() = default;
   ~Begun() {
     for (internal::WaitSource* source : sources_) source->EndWait();
@@ -30,13 +37,29 @@ class Begun {
   Begun(const Begun&) = delete;
   Begun& operator=(const Begun&) = delete;
 
-  absl::StatusOr<int> Begin(internal::WaitSource& source) {
-    absl::StatusOr<int> fd = source.BeginWait();
-    if (fd.ok()) sources_.push_back(&source);
+  // `used`: what is to be asked, `source` or one of this wait.
+  absl::StatusOr<int> Begin(internal::WaitSource& source, internal::WaitSource*& used) {
+    used = &source;
+    if (std::unique_ptr<internal::WaitSource> own = source.ForOneWait(); own != nullptr) {
+      used = own_.emplace_back(std::move(own)).get();
+    }
+    absl::StatusOr<int> fd = used->BeginWait();
+    if (fd.ok()) sources_.push_back(used);
     return fd;
   }
 
+  // `deadline`, or when to look again if that is sooner; `look` has room for that.
+  const timespec* NextLook(const timespec* deadline, timespec& look) const {
+    auto may_come = [](const internal::WaitSource* source) { return source->MayComeUncalled(); };
+    if (std::none_of(sources_.begin(), sources_.end(), may_come)) return deadline;
+    look = internal::MonotonicDeadline(kLook);
+    const bool is_sooner = deadline == nullptr ||
+                           absl::DurationFromTimespec(look) < absl::DurationFromTimespec(*deadline);
+    return is_sooner ? &look : deadline;
+  }
+
  private:
+  std::vector<std::unique_ptr<internal::WaitSource>> own_;
   std::vector<internal::WaitSource*> sources_;
 };
 
@@ -50,10 +73,11 @@ absl::StatusOr<std::vector<size_t>> Wait(absl::Span<const Waitable> objects,
   const internal::Deadline deadline(timeout);
   Begun begun;
   std::vector<pollfd> polled;
-  for (const Waitable& object : objects) {
-    int fd = object.fd_;
-    if (object.source_ != nullptr) {
-      const absl::StatusOr<int> its = begun.Begin(*object.source_);
+  std::vector<internal::WaitSource*> sources(objects.size());
+  for (size_t i = 0; i < objects.size(); ++i) {
+    int fd = objects[i].fd_;
+    if (objects[i].source_ != nullptr) {
+      const absl::StatusOr<int> its = begun.Begin(*objects[i].source_, sources[i]);
       if (!its.ok()) return its.status();
       fd = *its;
     }
@@ -65,24 +89,26 @@ absl::StatusOr<std::vector<size_t>> Wait(absl::Span<const Waitable> objects,
   if (bell < 0) return absl::ResourceExhaustedError("no descriptor is left to be called by");
   polled.push_back({.fd = bell, .events = POLLIN, .revents = 0});
   for (;;) {
-    const int n = internal::PollUntil(absl::MakeSpan(polled), deadline.get());
+    timespec look;
+    const timespec* const until = begun.NextLook(deadline.get(), look);
+    const int n = internal::PollUntil(absl::MakeSpan(polled), until);
     const bool called = polled.back().revents != 0;
+    const bool looks = n == 0 && until == &look;
     std::vector<size_t> ready;
     for (size_t i = 0; i < objects.size(); ++i) {
       if ((polled[i].revents & POLLNVAL) != 0) {
         return absl::InvalidArgumentError(absl::StrCat("descriptor ", polled[i].fd, " is closed"));
       }
       absl::StatusOr<bool> is_ready = polled[i].revents != 0;
-      if (objects[i].source_ != nullptr && (*is_ready || called)) {
-        is_ready = objects[i].source_->IsReady();
+      if (sources[i] != nullptr && (*is_ready || called || looks)) {
+        is_ready = sources[i]->IsReady();
         if (!is_ready.ok()) return is_ready.status();
       }
       if (*is_ready) ready.push_back(i);
     }
     if (!ready.empty()) return ready;
-    if (n == 0 || (deadline.get() != nullptr && internal::IsPast(*deadline.get()))) {
-      return internal::LateStatus(
-          absl::StrCat("none of ", objects.size(), " was ready in time"));
+    if ((n == 0 && !looks) || (deadline.get() != nullptr && internal::IsPast(*deadline.get()))) {
+      return internal::LateStatus(absl::StrCat("none of ", objects.size(), " was ready in time"));
     }
     // The bell is for others: until they have left.
     if (called) sched_yield();

@@ -1,6 +1,6 @@
-// Wait: until one of many is ready: a Connection has a message, or its end; a Queue has a value, or
-// is shut down; a process has ended; a descriptor is readable. Python's
-// multiprocessing.connection.wait.
+// Wait: until one of many is ready: a Connection has a message, or its end; a Queue, SimpleQueue or
+// JoinableQueue has a value, or is shut down; a process has ended; a descriptor is readable.
+// Python's multiprocessing.connection.wait.
 //
 //   absl::StatusOr<std::vector<size_t>> ready = mp::Wait({connection, child, fd});
 //   if (ready.ok() && ready->front() == 0) {
@@ -21,7 +21,9 @@
 //          kFailedPrecondition: one of them is closed in this process, or is for sending only.
 //          kInvalidArgument: a number that is no descriptor; for ever for nothing.
 //          kResourceExhausted: no descriptors.
-// Cost:    one poll(2) of all of them, and a descriptor that a Connection keeps: see fileno().
+// Cost:    one poll(2) of all of them, and a descriptor that a Connection keeps: see fileno(). A
+//          JoinableQueue of which values are leased is looked at every 50 ms, too: they come back
+//          when who has them dies.
 
 #ifndef MP_MP_WAIT_H_
 #define MP_MP_WAIT_H_
@@ -43,6 +45,8 @@
 
 namespace mp {
 
+template <class T>
+class JoinableQueue;
 template <class T>
 class Queue;
 template <class T>
@@ -75,6 +79,9 @@ class Waitable {
   template <class T>
   Waitable(const SimpleQueue<T>& queue)  // NOLINT
       : source_(internal::MakeQueueWaitSource(internal::HandleAccess::StateOf(queue))) {}
+  template <class T>
+  Waitable(const JoinableQueue<T>& queue)  // NOLINT
+      : source_(internal::MakeJoinableWaitSource(internal::HandleAccess::StateOf(queue))) {}
   explicit Waitable(std::shared_ptr<internal::WaitSource> source) : source_(std::move(source)) {}
 
  private:

@@ -1,8 +1,10 @@
 #include "shared/domain.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +29,7 @@
 #include "shared/internal/fatal.h"
 #include "shared/internal/held_locks.h"
 #include "shared/internal/memory_limit.h"
+#include "shared/internal/spawn_marker.h"
 #include "shared/internal/thread_id.h"
 
 namespace mp {
@@ -54,6 +57,10 @@ constinit bool forked_by_copy = false;
 // Whether this process was forked when no slot was left for it.
 constinit bool without_slot = false;
 constinit thread_local internal::ProcessId last_forked = 0;
+
+// Of the domain; guarded by `making`.
+constinit int domain_fd = -1;
+constinit uint64_t spawn_payload = 0;
 
 constexpr size_t kPage = 4096;
 
@@ -158,6 +165,9 @@ absl::Status ConfigureDomain(const DomainOptions& options) {
 absl::StatusOr<Domain*> Domain::Make() {
   const std::lock_guard lock(making);
   if (Domain* domain = Current(); domain != nullptr) return domain;
+  if (absl::StatusOr<Domain*> joined = JoinAsSpawned(); !joined.ok() || *joined != nullptr) {
+    return joined;
+  }
   const absl::StatusOr<DomainOptions> options = Resolve(configured);
   if (!options.ok()) return options.status();
   const absl::StatusOr<internal::DomainMapping> mapping =
@@ -205,9 +215,62 @@ absl::StatusOr<Domain*> Domain::Make() {
   }
   identity_->process.store(*self, std::memory_order_relaxed);
   header.magic = internal::DomainHeader::kMagic;
+  domain_fd = mapping->fd;
   current_.store(domain, std::memory_order_release);
   return domain;
 }
+
+// nullptr: this process was not spawned.
+absl::StatusOr<Domain*> Domain::JoinAsSpawned() {
+  const std::optional<internal::SpawnMarker> marker = internal::SpawnMarker::FromEnvironment();
+  if (!marker.has_value()) return nullptr;
+  // It is good once.
+  internal::SpawnMarker::RemoveFromEnvironment();
+  const absl::StatusOr<internal::DomainHeader> header = internal::ReadDomainHeader(marker->fd);
+  if (!header.ok()) return header.status();
+  if (header->id[0] != marker->family) {
+    return absl::DataLossError("domain: the descriptor of this process is of another family");
+  }
+  const absl::StatusOr<internal::DomainMapping> mapping =
+      internal::MapDomainFile(marker->fd, *header);
+  if (!mapping.ok()) return mapping.status();
+  auto* const domain = static_cast<Domain*>(mapping->base);
+  const absl::StatusOr<Identity*> identity = MakeIdentity();
+  if (!identity.ok() || !domain->processes_.BecomeLive(marker->id)) {
+    munmap(mapping->base, mapping->size);
+    if (!identity.ok()) return identity.status();
+    munmap(*identity, kPage);
+    return absl::AbortedError(
+        "domain: this process was taken for dead before it began, or its marker was used before");
+  }
+  fcntl(marker->fd, F_SETFD, FD_CLOEXEC);
+  identity_ = *identity;
+  identity_->process.store(marker->id, std::memory_order_relaxed);
+  domain_fd = marker->fd;
+  spawn_payload = marker->payload;
+  current_.store(domain, std::memory_order_release);
+  return domain;
+}
+
+absl::StatusOr<internal::ProcessId> Domain::ClaimForSpawn() {
+  const std::lock_guard lock(making);
+  absl::StatusOr<internal::ProcessId> id = ClaimForChild(internal::ProcessTable::Birth::kSpawn);
+  if (!id.ok()) return id;
+  processes_.SetFlag(*id, internal::ProcessTable::kUsedHeap);
+  processes_.SetFlag(*id, internal::ProcessTable::kHasHandles);
+  return id;
+}
+
+absl::StatusOr<int> Domain::FileDescriptor() {
+  const std::lock_guard lock(making);
+  struct stat file;
+  if (fstat(domain_fd, &file) == 0 && file.st_ino == header_.inode) return domain_fd;
+  absl::StatusOr<int> reopened = internal::ReopenDomainFile(header_);
+  if (reopened.ok()) domain_fd = *reopened;
+  return reopened;
+}
+
+uint64_t Domain::SpawnPayload() { return spawn_payload; }
 
 absl::StatusOr<Domain::Identity*> Domain::MakeIdentity() {
   void* page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -279,18 +342,18 @@ absl::StatusOr<void*> Domain::AllocateCell(size_t size, size_t alignment) {
   return BuryingWhereShort(*this, [&] { return heap_->AllocateCell(size, alignment, self); });
 }
 
-absl::StatusOr<internal::ProcessId> Domain::ClaimForChild() {
+absl::StatusOr<internal::ProcessId> Domain::ClaimForChild(internal::ProcessTable::Birth birth) {
   const absl::StatusOr<internal::ProcessId> registered = RegisterLocked();
   if (!registered.ok()) return registered.status();
   const internal::ProcessId self = *registered;
   processes_.SetFlag(self, internal::ProcessTable::kActed);
-  absl::StatusOr<internal::ProcessId> id = processes_.ClaimForChild(self);
+  absl::StatusOr<internal::ProcessId> id = processes_.ClaimForChild(self, birth);
   if (id.ok()) return id;
   // The table grows by a page of slots, which is how often the dead are looked for.
   if (BuryTheDead(internal::Evidence::kQuick) == 0 && !processes_.Grow().ok()) {
     BuryTheDead(internal::Evidence::kThorough);
   }
-  return processes_.ClaimForChild(self);
+  return processes_.ClaimForChild(self, birth);
 }
 
 absl::StatusOr<internal::ProcessId> Domain::ClaimForSelf() {
@@ -349,7 +412,8 @@ struct DomainForkHandlers {
     child_to_be = 0;
     Domain::forking_.store(true);
     if (Domain* domain = Domain::Current(); domain != nullptr) {
-      const absl::StatusOr<internal::ProcessId> claimed = domain->ClaimForChild();
+      const absl::StatusOr<internal::ProcessId> claimed =
+          domain->ClaimForChild(internal::ProcessTable::Birth::kFork);
       child_to_be = claimed.value_or(0);
       // A copy's child is one, too: nobody knows it by the pid that it has for itself.
       forked_by_copy = absl::IsFailedPrecondition(claimed.status());

@@ -18,7 +18,9 @@
 //           that one joins it, by one of those who wait for anything of the family, or when
 //           memory or slots are short.
 // Fork:     a child is a member from the fork on. A process forked before there is a domain
-//           makes its own: the two are separate families. execve() leaves the family.
+//           makes its own: the two are separate families. execve() leaves the family; but a
+//           program that is spawned as a member finds a note in its environment, and joins at its
+//           first use.
 // Threads:  all of it from any number at once. Any may be the first; others, and forks,
 //           wait for it.
 // Signals:  not in a signal handler.
@@ -147,6 +149,15 @@ class Domain {
   // whose death there is evidence.
   bool AnyInherited(const internal::ProcessTable::Legacy& legacy);
 
+  // A slot for a process that is spawned, whose blocks its burial will look for. Where it is not
+  // spawned after all, Bury() gives it back.
+  absl::StatusOr<internal::ProcessId> ClaimForSpawn();
+  // The memfd, for a process that is spawned. kFailedPrecondition: the program has closed it.
+  absl::StatusOr<int> FileDescriptor();
+  // What this process was spawned to do, as the marker has it; 0: it was not. Once there is a
+  // domain.
+  static uint64_t SpawnPayload();
+
   // What this process is called.
   void TellName(std::string_view name, bool daemon);
 
@@ -172,8 +183,9 @@ class Domain {
   };
 
   static absl::StatusOr<Domain*> Make();
+  static absl::StatusOr<Domain*> JoinAsSpawned();
   static absl::StatusOr<Identity*> MakeIdentity();
-  absl::StatusOr<internal::ProcessId> ClaimForChild();
+  absl::StatusOr<internal::ProcessId> ClaimForChild(internal::ProcessTable::Birth birth);
   absl::StatusOr<internal::ProcessId> ClaimForSelf();
   internal::ProcessId Register();
   // Under the mutex that guards the making. kFailedPrecondition: a copy that fork() did not

@@ -6,8 +6,8 @@
 //   domain->heap().Free(*block);                   // by any process
 //
 // Blocks up to 8 KiB come from slabs, without a system call but for each new slab.
-// Larger ones are whole pages; when more than 8 MiB would be free, a freed one gives
-// its memory back to the kernel. Fresh memory is committed before it is handed out.
+// Larger ones are whole pages; what would be free beyond 8 MiB gives its memory back to the
+// kernel, the shortest pieces first. Fresh memory is committed before it is handed out.
 //
 // Ordering: Allocate() and Free() order what their callers do to a block.
 // Death:    a process may be killed at any instruction of any of these; the others

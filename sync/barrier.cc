@@ -189,7 +189,15 @@ absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) cons
         // Where somebody is dead, its burial breaks the round. Proof comes when all threads of its
         // process have ended.
         internal::LookForTheDead();
-        if (++looks < kMostLooks) absl::SleepFor(absl::Milliseconds(1));
+        if (++looks >= kMostLooks) break;
+        // Not after the first look: what it has found shows at the next arrival.
+        if (deadline != nullptr && looks > 1 && internal::IsPast(*deadline)) {
+          if (!state_->BreakRound(place.round, {State::Cause::kTimeout, getpid()})) break;
+          return absl::DeadlineExceededError(absl::StrCat(
+              state_->Describe(), ": of ", parties(),
+              " a thread has ended, and it was not known in time whether its process lives"));
+        }
+        absl::SleepFor(absl::Milliseconds(1));
         break;
       case State::Arrival::kLater:
         if (!SleepWhile(deadline, [&](uint64_t now) {

@@ -31,8 +31,9 @@ bool Once::Begin() const {
     lock_.Misuse(*state_, "called within its call", "call what it runs from there");
   }
   while (!lock_.TryAcquire()) {
-    static_cast<void>(lock_.WaitWhileHeld(
-        &internal::kUncancelled, [this](bool sleeps) { return sleeps ? AnnounceSleeper() : !Done(); }));
+    static_cast<void>(lock_.WaitWhileHeld(&internal::kUncancelled, [this](bool sleeps) {
+      return sleeps ? AnnounceSleeper() : !Done();
+    }));
     if (Done()) return false;
   }
   if (!Done()) return true;

@@ -25,6 +25,7 @@ using internal::Hold;
 using internal::Reading;
 
 constexpr char kDoesNotRead[] = "which does not read it";
+constexpr char kOneMore[] = "reader";
 
 }  // namespace
 
@@ -128,10 +129,18 @@ bool RWLock::AcquireShared(absl::Duration timeout) const {
 }
 
 bool RWLock::TryAcquireShared() const {
-  if (TryBeginReading()) return true;
+  if (TryReadAgain()) return true;
+  Hold* hold = internal::TryTakeHold();
+  if (hold == nullptr) return false;
+  if (TryBeginReading(*hold)) return true;
   // What a dead writer has said is nobody's.
   if (lock_.Locked() || !lock_.TryAcquire()) return false;
-  ReadAsHolder();
+  hold = internal::TryTakeHold();
+  if (hold == nullptr) {
+    EndWriting();
+    return false;
+  }
+  ReadAsHolder(*hold);
   return true;
 }
 
@@ -143,7 +152,7 @@ bool RWLock::AcquireSharedBefore(const timespec* deadline) const {
   if (TryBeginReading()) return true;
   // Another writer was faster, or the one that was has died: in turn with writers, then.
   if (!lock_.AcquireBefore(deadline)) return false;
-  ReadAsHolder();
+  ReadAsHolder(*internal::TakeHold(*state_, kOneMore));
   return true;
 }
 
@@ -162,22 +171,24 @@ bool RWLock::WaitForWriter(const timespec* deadline) const {
 }
 
 // By the holder of the lock, which gives it back.
-void RWLock::ReadAsHolder() const {
-  Hold* const hold = internal::TakeHold(*state_, "reader");
-  hold->Post(*state_);
-  Reading::Add(*hold);
+void RWLock::ReadAsHolder(Hold& hold) const {
+  hold.Post(*state_);
+  Reading::Add(hold);
   EndWriting();
 }
 
 bool RWLock::TryBeginReading() const {
-  if (TryReadAgain()) return true;
-  Hold* const hold = internal::TakeHold(*state_, "reader");
-  hold->Post(*state_);
+  return TryReadAgain() || TryBeginReading(*internal::TakeHold(*state_, kOneMore));
+}
+
+// False: somebody writes, and the hold is free again.
+bool RWLock::TryBeginReading(Hold& hold) const {
+  hold.Post(*state_);
   if ((state_->writer.load(std::memory_order_seq_cst) & State::kWriter) == 0) {
-    Reading::Add(*hold);
+    Reading::Add(hold);
     return true;
   }
-  EndReading(*hold);
+  EndReading(hold);
   return false;
 }
 

@@ -26,7 +26,7 @@
 //           what it does not have: this process ends, with one line that names the lock.
 // Limit:    as Lock's for writers; as many readers at once as the domain has room for, permits and
 //           others that processes hold included: 163,840 by default (shared/internal/holds.h); who
-//           would be one more ends its process.
+//           would be one more ends its process, or has it not, if it only tries.
 // Cost:     128 bytes of the domain, and 24 for a reader; a reader writes memory of its own only.
 //           A writer looks at all places for holds of the family, of which there are as many as
 //           were ever held at once. Who waits spins a little, then sleeps;
@@ -79,7 +79,8 @@ class ABSL_LOCKABLE RWLock {
     if (!TryBeginReading()) static_cast<void>(AcquireSharedBefore(&internal::kUncancelled));
   }
   [[nodiscard]] bool AcquireShared(absl::Duration timeout) const ABSL_SHARED_TRYLOCK_FUNCTION(true);
-  // May fail while another only tries to write.
+  // May fail while another only tries to write, as the standard's may; and where the domain has
+  // room for no more readers.
   [[nodiscard]] bool TryAcquireShared() const ABSL_SHARED_TRYLOCK_FUNCTION(true);
   void ReleaseShared() const ABSL_UNLOCK_FUNCTION();
 
@@ -164,8 +165,9 @@ class ABSL_LOCKABLE RWLock {
   bool IsReading() const;
   bool TryReadAgain() const;
   bool TryBeginReading() const;
+  bool TryBeginReading(internal::Hold& hold) const;
   void EndReading(internal::Hold& hold) const;
-  void ReadAsHolder() const;
+  void ReadAsHolder(internal::Hold& hold) const;
 
   internal::Handle<State> state_;
   internal::RobustLock lock_;

@@ -26,7 +26,8 @@
 //           ends, with one line that names the semaphore, unless the call returns a status; so it
 //           does for a negative initial value, which Create() refuses.
 // Limit:    as many Permits at once as the domain has room for: 163,840 by default
-//           (shared/internal/holds.h); who takes one more ends its process.
+//           (shared/internal/holds.h); who takes one more ends its process, or has none, if it
+//           only tries.
 // Cost:     88 bytes of the domain, and 24 for a permit. Who waits spins a little, then sleeps; no
 //           system call where nobody sleeps. Figures in docs/benchmarks.md.
 

@@ -254,14 +254,14 @@ TEST_F(WordcountTest, OddFilesCountAsInThePipeline) {
 }
 
 TEST_F(WordcountTest, ThousandsOfSmallFilesCountAsInThePipeline) {
-  for (int i = 0; i < 3'000; ++i) {
+  for (int i = 0; i < 2'000; ++i) {
     Write(absl::StrCat("folder", i % 7, "/", i % 31, "/", i), Text(random_() % 2'000));
   }
   ExpectAsThePipeline({root_});
 }
 
 TEST_F(WordcountTest, ALargeFileCountsAsInThePipeline) {
-  Write("large", Text(20 << 20));
+  Write("large", Text(8 << 20));
   Write("small", Text(100));
   ExpectAsThePipeline({root_});
 }

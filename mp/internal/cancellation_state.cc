@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cstdint>
 
-#include "absl/types/span.h"
 #include "mp/internal/doorbell.h"
 #include "shared/internal/atomic.h"
 #include "shared/internal/futex.h"
@@ -26,7 +25,7 @@ void CancellationState::Cancel() {
   for (const Word& bell : bells) {
     if (bell.load(std::memory_order_seq_cst) == 0) continue;
     // Where there is no descriptor to do that with, it looks by itself.
-    static_cast<void>(Doorbell::Ring(absl::MakeConstSpan(&bell, 1)));
+    Doorbell::RingInHandler(bell);
   }
   errno = error;
 }

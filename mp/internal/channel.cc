@@ -191,8 +191,15 @@ Result ChannelSide::WaitInTurn(const Waiting& waiting, const EndLife& life,
 
 ChannelReader::~ChannelReader() { delete door_.load(std::memory_order_relaxed); }
 
+void ChannelReader::CloseDescriptors() {
+  state().closes.fetch_add(1, std::memory_order_seq_cst);
+  delete door_.exchange(nullptr);
+  ChannelSide::CloseDescriptors();
+}
+
 MessageRings::Armed ChannelReader::Arm(MessageRings& rings, const timespec* deadline) const {
   return rings.ArmForMessage(
+      [&rings] { return rings.MayGo(QueueEvent::kPut); },
       [this] {
         TakeTokens();
         const DoorState* const door = door_.load(std::memory_order_acquire);
@@ -214,6 +221,16 @@ void ChannelReader::ArmForOthers(MessageRings& rings) const {
   const timespec patience = MonotonicDeadline(absl::Milliseconds(EndLife::kLook));
   static_cast<void>(Arm(rings, &patience));
 }
+
+namespace {
+
+// Of a message that is there, and was not found.
+bool MayHaveBeenTold(Result result, const MessageRings& rings, const ChannelState& state) {
+  return result == Result::kLate && state.by_descriptor.load(std::memory_order_relaxed) != 0 &&
+         rings.MayGo(QueueEvent::kPut);
+}
+
+}  // namespace
 
 Result ChannelReader::Await(MessageRings& rings, absl::FunctionRef<Attempt()> attempt,
                             const EndLife& life, const timespec* deadline) const {
@@ -242,9 +259,18 @@ Result ChannelReader::Get(const Receiver& receiver, const EndLife& life,
   if (attempted == Attempt::kBusy && !(deadline != nullptr && IsPast(*deadline))) {
     rings.LetSomeGather();
   }
-  const Result result =
+  Result result =
       attempted == Attempt::kBusy ? Await(rings, attempt, life, deadline) : ResultOf(attempted);
   ArmForOthers(rings);
+  // One that came meanwhile has told of itself before it was there, and an epoll of the program's
+  // may be told of that once only: so where there is one, this may not say that there is none. In
+  // vain only where others are faster, or are stopped with the lock.
+  constexpr int kTries = 4;
+  for (int tries = 0; tries < kTries && MayHaveBeenTold(result, rings, state()); ++tries) {
+    const Attempt again = attempt();
+    if (again != Attempt::kBusy) result = ResultOf(again);
+    ArmForOthers(rings);
+  }
   rings.Tidy();
   DropStrayPackets(rings);
   return result;
@@ -291,7 +317,7 @@ Result ChannelReader::Look(const EndLife& life, const timespec* deadline) const 
   const Result result =
       attempt() == Attempt::kBusy ? Await(rings, attempt, life, deadline) : Result::kDone;
   ArmForOthers(rings);
-  return result;
+  return MayHaveBeenTold(result, rings, state()) ? Result::kDone : result;
 }
 
 absl::StatusOr<int> ChannelReader::Door() {
@@ -411,9 +437,10 @@ Result ChannelWriter::Put(size_t size, absl::FunctionRef<void(void* place)> writ
     write(place);
     return SendPacket(fds, static_cast<char*>(place) + size - sizeof(uint64_t));
   };
-  return Do(
-      rings, size, [&] { return rings.TryPut(size, write_all, deadline); }, life, deadline,
-      !fds.empty());
+  auto attempt = [&] {
+    return MessageRings::WithMemory([&] { return rings.TryPut(size, write_all, deadline); });
+  };
+  return Do(rings, size, attempt, life, deadline, !fds.empty());
 }
 
 Result ChannelWriter::PutBlock(const MessageRings::Block& block, const EndLife& life,
@@ -422,9 +449,10 @@ Result ChannelWriter::PutBlock(const MessageRings::Block& block, const EndLife& 
   MessageRings rings(state(), &bell);
   auto* const bytes = const_cast<char*>(MessageRings::BytesOf(block));
   auto finish = [&] { return SendPacket(fds, bytes + block.size - sizeof(uint64_t)); };
-  return Do(
-      rings, block.size, [&] { return rings.TryPutBlock(block, finish, deadline); }, life, deadline,
-      !fds.empty());
+  auto attempt = [&] {
+    return MessageRings::WithMemory([&] { return rings.TryPutBlock(block, finish, deadline); });
+  };
+  return Do(rings, block.size, attempt, life, deadline, !fds.empty());
 }
 
 }  // namespace mp::internal

@@ -56,6 +56,11 @@ class ChannelSide {
   // Where the packets with descriptors go.
   int packets_fd() const { return packets_.fd(); }
 
+  void CloseDescriptors() {
+    descriptor_ = Descriptor();
+    packets_ = Descriptor();
+  }
+
  protected:
   using Attempt = MessageRings::Result;
 
@@ -118,8 +123,8 @@ class ChannelReader : public ChannelSide {
   // vain. For a fork's child, too.
   absl::StatusOr<int> Door();
 
-  // This process is about to close its descriptor.
-  void TellClose() const { state().closes.fetch_add(1, std::memory_order_seq_cst); }
+  // Tells who writes, first. Hides that of ChannelSide.
+  void CloseDescriptors();
 
  private:
   // What is to be waited for by others' means.

@@ -96,6 +96,18 @@ int Run(StoredTarget& target) {
   }
 }
 
+[[noreturn]] void BecomeAndRun(Self& self, StoredTarget& target) noexcept {
+  BecomeInChild(self);
+  if (self.on_parent_exit == OnParentExit::kKill) {
+    const absl::Status status = DieWithParentInChild(*self.parent->sentinel);
+    if (!status.ok()) {
+      Tell(status.message());
+      std::exit(kFailed);
+    }
+  }
+  std::exit(Run(target));
+}
+
 }  // namespace
 
 void ChildMain(Self& self, StoredTarget& target) noexcept {
@@ -105,16 +117,10 @@ void ChildMain(Self& self, StoredTarget& target) noexcept {
                        "): on_exit: no memory for the handler that ends it; raise its memory "
                        "limit, or start fewer processes"));
   }
-  BecomeInChild(self);
   LeaveParentsStreamsAlone();
-  if (self.daemon) {
-    const absl::Status status = DieWithParentInChild(*self.parent->sentinel);
-    if (!status.ok()) {
-      Tell(status.message());
-      std::exit(kFailed);
-    }
-  }
-  std::exit(Run(target));
+  BecomeAndRun(self, target);
 }
+
+void SpawnedChildMain(Self& self, StoredTarget& target) noexcept { BecomeAndRun(self, target); }
 
 }  // namespace mp::internal

@@ -14,6 +14,10 @@ namespace mp::internal {
 // to run at exit, and ends.
 [[noreturn]] void ChildMain(Self& self, StoredTarget& target) noexcept;
 
+// The same in a child that is a program of its own from its beginning: its at-exit handlers and
+// static objects are its own.
+[[noreturn]] void SpawnedChildMain(Self& self, StoredTarget& target) noexcept;
+
 }  // namespace mp::internal
 
 #endif  // MP_MP_INTERNAL_CHILD_MAIN_H_

@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mp/internal/sentinel.h"
+#include "mp/internal/server_reply.h"
 #include "shared/domain.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/limbo.h"
@@ -43,15 +44,8 @@ std::optional<int> Child::ExitCode() {
   {
     const std::lock_guard lock(mutex_);
     if (exit_code_.has_value()) return exit_code_;
-    siginfo_t info = {};  // si_pid stays 0 while the child runs
-    if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOHANG) == 0) {
-      if (info.si_pid == 0) return std::nullopt;
-      exit_code_ = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
-    } else if (errno == ECHILD) {
-      exit_code_ = kStatusTaken;
-    } else {
-      sentinel_.FailClosed();
-    }
+    exit_code_ = ReapLocked();
+    if (!exit_code_.has_value()) return std::nullopt;
     // Nobody who has locked the list waits for a child's lock.
     const std::lock_guard list_lock(mutex);
     if (IsOwner()) {
@@ -61,6 +55,23 @@ std::optional<int> Child::ExitCode() {
   // Without the lock: destructors of objects in limbo may ask, too.
   Bury(id_);
   return exit_code_;
+}
+
+std::optional<int> Child::ReapLocked() {
+  if (server_.fd() >= 0) {
+    if (!sentinel_.Wait(absl::ZeroDuration())) return std::nullopt;
+    // The server reaps it at once, and tells; or is dead.
+    const std::optional<int> code = ReceiveExitCode(server_.fd());
+    server_ = Descriptor();
+    return code.value_or(kStatusTaken);
+  }
+  siginfo_t info = {};  // si_pid stays 0 while the child runs
+  if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOHANG) != 0) {
+    if (errno == ECHILD) return kStatusTaken;
+    sentinel_.FailClosed();
+  }
+  if (info.si_pid == 0) return std::nullopt;
+  return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
 }
 
 void Child::Bury(ProcessId id) {
@@ -75,7 +86,9 @@ bool Child::Join(absl::Duration timeout) {
     // which is for ExitCode() alone. That one also judges what went wrong here.
     do {
       siginfo_t info;
-      waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOWAIT);
+      if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOWAIT) != 0 && errno == ECHILD) {
+        static_cast<void>(sentinel_.Wait(absl::InfiniteDuration()));
+      }
     } while (!ExitCode().has_value());
     return true;
   }
@@ -139,10 +152,16 @@ void ReapAbandonedChildren() {
 }
 
 void EndChildren() {
+  auto attached = [] {
+    Children live = LiveChildren();
+    std::erase_if(
+        live, [](const auto& child) { return child->on_parent_exit() == OnParentExit::kDetach; });
+    return live;
+  };
   // Again, since other threads may still start some.
-  for (Children live = LiveChildren(); !live.empty(); live = LiveChildren()) {
+  for (Children live = attached(); !live.empty(); live = attached()) {
     for (const auto& child : live) {
-      if (child->daemon()) child->Signal(SIGTERM);
+      if (child->on_parent_exit() == OnParentExit::kKill) child->Signal(SIGTERM);
     }
     for (const auto& child : live) (void)child->Join(absl::InfiniteDuration());
   }

@@ -16,7 +16,10 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "mp/internal/descriptor.h"
+#include "mp/internal/self.h"
 #include "mp/internal/sentinel.h"
+#include "mp/on_parent_exit.h"
 #include "shared/internal/process_table.h"
 
 namespace mp::internal {
@@ -24,24 +27,42 @@ namespace mp::internal {
 class Child {
  public:
   // The exit code of a child whose status somebody else took: the program called wait()
-  // for any child, or ignores SIGCHLD.
+  // for any child, or ignores SIGCHLD; or nobody: its fork server was killed.
   static constexpr int kStatusTaken = 255;
 
+  // What it is, beside its own.
+  struct Traits {
+    std::string name;
+    bool daemon = false;
+    OnParentExit on_parent_exit = OnParentExit::kWait;
+  };
+
+  static Traits TraitsOf(const Self& self) {
+    return {.name = self.name, .daemon = self.daemon, .on_parent_exit = self.on_parent_exit};
+  }
+
   // `exit_code` where it is known that the child has ended.
-  Child(pid_t pid, ProcessId id, std::string name, bool daemon, Sentinel sentinel,
-        std::optional<int> exit_code)
+  Child(pid_t pid, ProcessId id, Traits traits, Sentinel sentinel,
+        std::optional<int> exit_code = std::nullopt)
       : pid_(pid),
         id_(id),
-        name_(std::move(name)),
-        daemon_(daemon),
+        traits_(std::move(traits)),
         sentinel_(std::move(sentinel)),
         exit_code_(exit_code) {}
+  // One that is the fork server's child, which tells how it has ended through `server`.
+  Child(pid_t pid, ProcessId id, Traits traits, Sentinel sentinel, Descriptor server)
+      : pid_(pid),
+        id_(id),
+        traits_(std::move(traits)),
+        sentinel_(std::move(sentinel)),
+        server_(std::move(server)) {}
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
   pid_t pid() const { return pid_; }
-  const std::string& name() const { return name_; }
-  bool daemon() const { return daemon_; }
+  const std::string& name() const { return traits_.name; }
+  bool daemon() const { return traits_.daemon; }
+  OnParentExit on_parent_exit() const { return traits_.on_parent_exit; }
   const Sentinel& sentinel() const { return sentinel_; }
 
   // Nothing while it runs; the signal's number, negative, when one ended it.
@@ -54,11 +75,13 @@ class Child {
   void Signal(int signal);
 
  private:
+  std::optional<int> ReapLocked();
+
   const pid_t pid_;
   const ProcessId id_;
-  const std::string name_;
-  const bool daemon_;
+  const Traits traits_;
   const Sentinel sentinel_;
+  Descriptor server_;  // under mutex_; none: it is this process's own child
   std::mutex mutex_;
   std::optional<int> exit_code_;  // under mutex_; once set, constant
 };
@@ -75,8 +98,8 @@ std::vector<std::shared_ptr<Child>> LiveChildren();
 // Reaps those that have ended and to which nobody but this list refers.
 void ReapAbandonedChildren();
 
-// What a process does about its children when it ends: daemons get SIGTERM, and all are
-// joined.
+// What a process does about its children when it ends: what is to end with it gets SIGTERM, and
+// all are joined, but for those that are detached.
 void EndChildren();
 
 }  // namespace mp::internal

@@ -1,5 +1,6 @@
 #include "mp/internal/end.h"
 
+#include <pthread.h>
 #include <time.h>
 
 #include <algorithm>
@@ -7,10 +8,12 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -247,14 +250,62 @@ absl::StatusOr<bool> End::IsReady() {
 
 // To close -------------------------------------------------------------------------------------
 
-void End::Close() {
-  if (life_.Close()) CloseNow();
+namespace {
+
+// Those that are closed here, while others are at work with them. The mutex is held across a fork:
+// so a child has all descriptors of an end that is open, and closes those of one that is in here;
+// nobody else in it would.
+constinit std::mutex closing_mutex;
+constinit std::vector<End*>* closing = nullptr;  // under it; never destroyed
+
+}  // namespace
+
+struct EndForkHandlers {
+  [[gnu::constructor(101)]] static void Register() {
+    pthread_atfork([] { closing_mutex.lock(); }, [] { closing_mutex.unlock(); },
+                   [] {
+                     End::CloseInChild();
+                     closing_mutex.unlock();
+                   });
+  }
+};
+
+void End::CloseInChild() {
+  if (closing == nullptr) return;
+  for (End* const end : *closing) end->CloseDescriptors();
+  closing->clear();
 }
 
-void End::CloseNow() {
-  if (reader_.has_value()) reader_->TellClose();
+void End::Close() {
+  {
+    const std::lock_guard lock(closing_mutex);
+    const EndLife::Closing how = life_.Close();
+    if (how == EndLife::Closing::kLater) {
+      if (closing == nullptr) closing = new std::vector<End*>;
+      closing->push_back(this);
+    }
+    if (how != EndLife::Closing::kNow) return;
+    CloseDescriptors();
+  }
   reader_.reset();
   writer_.reset();
+}
+
+// By who left it as the last one.
+void End::CloseNow() {
+  {
+    const std::lock_guard lock(closing_mutex);
+    std::erase(*closing, this);
+    CloseDescriptors();
+  }
+  reader_.reset();
+  writer_.reset();
+}
+
+// Under the mutex; what else there is, is no part of what a fork copies.
+void End::CloseDescriptors() {
+  if (reader_.has_value()) reader_->CloseDescriptors();
+  if (writer_.has_value()) writer_->CloseDescriptors();
 }
 
 // As a part of a message -----------------------------------------------------------------------

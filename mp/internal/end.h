@@ -89,6 +89,10 @@ class End final : public WaitSource {
   absl::StatusOr<bool> Look(const timespec* deadline) const;
   absl::Status StatusOf(ChannelSide::Result result) const;
   void CloseNow();
+  void CloseDescriptors();
+  static void CloseInChild();
+
+  friend struct EndForkHandlers;
 
   const std::string what_;
   const bool readable_;

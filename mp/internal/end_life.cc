@@ -71,7 +71,7 @@ bool EndLife::Leave() {
   return true;
 }
 
-bool EndLife::Close() {
+EndLife::Closing EndLife::Close() {
   bool rung = false;
   uint64_t word = word_.load(std::memory_order_relaxed);
   for (;;) {
@@ -88,7 +88,8 @@ bool EndLife::Close() {
     }
     const bool others_close = !done && (now & kCount) != 0;
     if (rung && !others_close) Silence();
-    return !done && !others_close;
+    if (done) return Closing::kDone;
+    return others_close ? Closing::kLater : Closing::kNow;
   }
 }
 

@@ -25,8 +25,12 @@ class EndLife {
   [[nodiscard]] bool Enter();
   // True: it is closed, and nobody is left in it, which one caller is told.
   [[nodiscard]] bool Leave();
-  // The same: nobody has been in it. Once.
-  [[nodiscard]] bool Close();
+  enum class Closing {
+    kNow,    // nobody is in it: the caller closes its descriptors
+    kLater,  // who leaves it as the last one does
+    kDone,   // it has been closed before
+  };
+  [[nodiscard]] Closing Close();
   bool closed() const { return (word_.load(std::memory_order_acquire) & kClosed) != 0; }
 
   // Made when it is first asked for; negative: no descriptor was left, and who sleeps has to look

@@ -64,6 +64,10 @@ void JoinableCalls::Wake(JoinableState& state, size_t count) {
 
 // After what may have brought something back, or ended the last lease, without the locks.
 void JoinableCalls::TellTakers(JoinableState& state) {
+  JoinableRings rings(state);
+  if (state.put_bell.load(std::memory_order_relaxed) != 0 && rings.WouldTake()) {
+    rings.RingForReturned();
+  }
   if (state.take_sleeps.load(std::memory_order_relaxed) == 0) return;  // [A] with [B]
   if (state.shut.load(std::memory_order_relaxed) != 0) return Wake(state, kWakeAll);
   const uint64_t returned = state.returned.load(std::memory_order_relaxed);
@@ -85,11 +89,10 @@ void JoinableCalls::TellJoiners(JoinableState& state) {
 JoinableCalls::Result JoinableCalls::Until(JoinableState& state, size_t count,
                                            const timespec* deadline,
                                            absl::FunctionRef<Result()> try_it) {
-  // Its lane tells at once when it dies with what it takes.
-  LaneForNotes();
-  Result result = try_it();
+  auto try_with_memory = [&] { return MessageRings::WithMemory(try_it); };
+  Result result = try_with_memory();
   if (result == Result::kBusy) [[unlikely]] {
-    result = WaitUntil(state, deadline, try_it);
+    result = WaitUntil(state, deadline, try_with_memory);
   }
   // What was found to be returned by the dead, or dropped.
   TellTakers(state);
@@ -197,6 +200,15 @@ void JoinableCalls::TaskDone(JoinableState& state) {
   JoinableRings(state).Tidy();
 }
 
+void JoinableCalls::Settle(JoinableState& state, const timespec* deadline) {
+  JoinableRings rings(state);
+  JoinableRings::Progress progress;
+  static_cast<void>(rings.Look(progress, deadline));
+  TellTakers(state);
+  TellJoiners(state);
+  rings.Tidy();
+}
+
 absl::Status JoinableCalls::Join(JoinableState& state, const timespec* deadline) {
   JoinableRings rings(state);
   FutexWord& done = LowHalf(state.done);
@@ -228,12 +240,7 @@ absl::Status JoinableCalls::Join(JoinableState& state, const timespec* deadline)
 
 void JoinableCalls::Shutdown(JoinableState& state, bool immediate) {
   MessageQueue(state).Shut(immediate);
-  JoinableRings rings(state);
-  JoinableRings::Progress progress;
-  static_cast<void>(rings.Look(progress, nullptr));  // what is dropped goes
-  TellTakers(state);
-  TellJoiners(state);
-  rings.Tidy();
+  Settle(state, nullptr);  // what is dropped goes
 }
 
 // LeaseHold ------------------------------------------------------------------------------------

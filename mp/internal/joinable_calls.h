@@ -50,6 +50,9 @@ class JoinableCalls {
   static void Finish(JoinableState& state, const Lease& lease);
   static void Return(JoinableState& state, const Lease& lease);
 
+  // What the dead had leased comes back, as far as that is known.
+  static void Settle(JoinableState& state, const timespec* deadline);
+
   static void TaskDone(JoinableState& state);
   static absl::Status Join(JoinableState& state, const timespec* deadline);
   static void Shutdown(JoinableState& state, bool immediate);

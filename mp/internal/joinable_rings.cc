@@ -12,8 +12,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "shared/allocator.h"
 #include "shared/domain.h"
+#include "shared/internal/limbo.h"
 #include "shared/internal/wait.h"
 #include "shared/owner.h"
 
@@ -32,7 +32,9 @@ bool IsDead(ProcessId process) {
 
 // The state's: a stray block (Q3) until the state refers to it. nullptr: no memory.
 void* Allocate(JoinableState& state, size_t size) {
-  return AllocateBlock(size, alignof(std::max_align_t), Owner::Object(&state)).value_or(nullptr);
+  return Domain::Current()
+      ->Allocate(size, alignof(std::max_align_t), Owner::Object(&state))
+      .value_or(nullptr);
 }
 
 // `block`, 0 or one that the state refers to at `place`, is replaced.
@@ -124,6 +126,7 @@ bool JoinableRings::GrowRecords() {
 
 // Of a process that has it no longer.
 void JoinableRings::GiveBack(uint64_t number) {
+  const EndsWait ends_wait;
   if (Drops()) return FreeBlock(End(number));
   LeaseRecord& record = state_.Record(number);
   const uint64_t deliveries = record.deliveries.load(std::memory_order_relaxed);
@@ -160,6 +163,7 @@ MessageRings::Block JoinableRings::End(uint64_t number) {
 
 // What the dead had comes back; what is dropped goes.
 void JoinableRings::Settle() {
+  const EndsWait ends_wait;
   if (state_.leased.load(std::memory_order_relaxed) != 0) {
     const uint32_t deaths = Deaths();
     if (state_.looked.load(std::memory_order_relaxed) != deaths) {
@@ -243,15 +247,17 @@ LeaseAccount* JoinableRings::MakeAccount(ProcessId process) {
   return &account;
 }
 
-uint64_t JoinableRings::HeldByTheLiving() const {
+JoinableRings::Living JoinableRings::LookAtTheLiving() const {
   LeaseAccounts* const accounts = state_.Accounts();
-  uint64_t sum = 0;
+  Living living;
   for (uint64_t i = 0; accounts != nullptr && i < accounts->capacity; ++i) {
-    const LeaseAccount& account = (*accounts)[i];
+    LeaseAccount& account = (*accounts)[i];
     const uint64_t held = account.held.load(std::memory_order_relaxed);
-    if (held != 0 && !IsDead(account.process.load(std::memory_order_relaxed))) sum += held;
+    if (held == 0 || IsDead(account.process.load(std::memory_order_relaxed))) continue;
+    living.held += held;
+    if (held > living.most_held) living = {living.held, held, &account};
   }
-  return sum;
+  return living;
 }
 
 // To take --------------------------------------------------------------------------------------
@@ -397,12 +403,18 @@ uint32_t Held(const JoinableState& state) {
 bool JoinableRings::TaskDone() {
   static_cast<void>(LockToGet(nullptr));
   const Unlocker unlocker(state_.get);
-  if (Held(state_) == 0) return false;
-  LeaseAccount* const account = FindAccount(Self());
+  const uint32_t held = Held(state_);
+  if (held == 0) return false;
+  LeaseAccount* account = FindAccount(Self());
+  if (account != nullptr && account->held.load(std::memory_order_relaxed) == 0) account = nullptr;
+  if (account == nullptr) {
+    // Another's: one that is lost, or else one of the living.
+    const Living living = LookAtTheLiving();
+    if (held <= living.held) account = living.most;
+  }
   Section section(state_.book);
   Add(section, state_.done, 1);
-  // Another's, where it has none.
-  if (account != nullptr && section.Get(account->held) != 0) Add(section, account->held, -1);
+  if (account != nullptr) Add(section, account->held, -1);
   // Before: it is not done.
   // After:  it is. Who waits in Join() is woken by the caller, or by its burial.
   // Test:   JoinableQueueCrashTest.GetAndTaskDoneAreCounted
@@ -417,7 +429,7 @@ bool JoinableRings::Look(Progress& progress, const timespec* deadline) {
   const uint32_t put = QueueEnd::Of(state_.tail.load(std::memory_order_acquire)).messages;
   progress.unfinished = put - static_cast<uint32_t>(state_.done.load(std::memory_order_relaxed));
   const uint32_t held = Held(state_);
-  const uint64_t living = held == 0 ? 0 : HeldByTheLiving();
+  const uint64_t living = held == 0 ? 0 : LookAtTheLiving().held;
   progress.lost = held - static_cast<uint32_t>(std::min<uint64_t>(held, living));
   return true;
 }

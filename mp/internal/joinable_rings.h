@@ -35,10 +35,14 @@ namespace mp::internal {
 
 class JoinableRings : private MessageRings {
  public:
+  using MessageRings::Armed;
+  using MessageRings::ArmForMessage;
   using MessageRings::Block;
   using MessageRings::FreeBlock;
   using MessageRings::Result;
+  using MessageRings::RingForReturned;
   using MessageRings::Tidy;
+  using MessageRings::WithPutLock;
 
   struct Lease {
     uint64_t record = 0;
@@ -77,6 +81,14 @@ class JoinableRings : private MessageRings {
     return state_.Size() != 0 || state_.returned.load(std::memory_order_acquire) != 0 ||
            state_.shut.load(std::memory_order_acquire) != 0;
   }
+  // The same: whether who takes would not wait.
+  bool WouldTake() const {
+    const uint64_t shut = state_.shut.load(std::memory_order_acquire);
+    return state_.Size() != 0 || state_.returned.load(std::memory_order_acquire) != 0 ||
+           (shut & QueueState::kDropped) != 0 || (shut != 0 && !AnyLeased());
+  }
+  // Of what may come back.
+  bool AnyLeased() const { return state_.leased.load(std::memory_order_acquire) != 0; }
   // The same: whether all that is unfinished was got.
   bool AllAreOut() const {
     return state_.Size() == 0 && state_.leased.load(std::memory_order_acquire) == 0 &&
@@ -112,7 +124,13 @@ class JoinableRings : private MessageRings {
   bool GrowRecords();
   LeaseAccount* FindAccount(ProcessId process) const;
   LeaseAccount* MakeAccount(ProcessId process);
-  uint64_t HeldByTheLiving() const;
+  // What their accounts hold, and the one that holds most.
+  struct Living {
+    uint64_t held = 0;
+    uint64_t most_held = 0;
+    LeaseAccount* most = nullptr;
+  };
+  Living LookAtTheLiving() const;
 
   // Staged in a section.
   static void Add(Section& section, Word& word, int64_t count) {

@@ -80,9 +80,10 @@ class MessageQueue {
   // the other kind for `count` others.
   template <typename Try>
   Result Do(QueueEvent event, size_t count, const timespec* deadline, const Try& try_it) {
-    Result result = try_it();
+    auto try_with_memory = [&] { return MessageRings::WithMemory(try_it); };
+    Result result = try_with_memory();
     if (result == Result::kBusy) [[unlikely]]
-      result = WaitFor(event, deadline, try_it);
+      result = WaitFor(event, deadline, try_with_memory);
     const QueueEvent other = event == QueueEvent::kPut ? QueueEvent::kGet : QueueEvent::kPut;
     // The unlock was an instruction that no load passes: who sleeps since then has said so before,
     // and is seen here, or sees what has changed. [A] with [B]

@@ -16,7 +16,6 @@
 #include "absl/time/time.h"
 #include "mp/internal/cargo.h"
 #include "mp/internal/joinable_state.h"
-#include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/heap.h"
 #include "shared/internal/deadline.h"
@@ -25,6 +24,7 @@
 #include "shared/internal/journal.h"
 #include "shared/internal/limbo.h"
 #include "shared/internal/spinning.h"
+#include "shared/internal/wait.h"
 #include "shared/owner.h"
 
 namespace mp::internal {
@@ -39,8 +39,8 @@ constexpr uint32_t kMostPositions = uint32_t{1} << 31;
 constexpr uint64_t kAnyGet = UINT64_MAX;
 
 QueueRing* MakeRing(QueueState& state, uint32_t units, uint32_t begin) {
-  const absl::StatusOr<void*> block =
-      AllocateBlock(QueueRing::SizeOf(units), QueueState::kLine, Owner::Object(&state));
+  const absl::StatusOr<void*> block = Domain::Current()->Allocate(
+      QueueRing::SizeOf(units), QueueState::kLine, Owner::Object(&state));
   if (!block.ok()) return nullptr;
   auto* ring = static_cast<QueueRing*>(*block);
   ring->begin = begin;
@@ -72,7 +72,8 @@ timespec Patience() { return MonotonicDeadline(absl::Milliseconds(50)); }
 using Result = MessageRings::Result;
 
 bool MessageRings::Init(QueueState& state, uint64_t limit, uint64_t capacity) {
-  QueueRing* const ring = MakeRing(state, kFirstUnits, 0);
+  QueueRing* ring = MakeRing(state, kFirstUnits, 0);
+  if (ring == nullptr && EndObjectsInLimbo()) ring = MakeRing(state, kFirstUnits, 0);
   if (ring == nullptr) return false;
   state.limit = limit;
   state.capacity = capacity;
@@ -82,7 +83,7 @@ bool MessageRings::Init(QueueState& state, uint64_t limit, uint64_t capacity) {
     word->store(reinterpret_cast<uint64_t>(ring), std::memory_order_relaxed);
   }
   for (Word* word :
-       {&state.taken, &state.tail, &state.added, &state.head, &state.emptied, &state.put_bell,
+       {&state.room, &state.tail, &state.added, &state.head, &state.emptied, &state.put_bell,
         &state.get_bell, &state.get_sleeps, &state.put_sleeps, &state.stray, &state.shut,
         &state.blocks_put, &state.blocks_taken, &state.bells, &state.put_from}) {
     word->store(0, std::memory_order_relaxed);
@@ -118,6 +119,13 @@ RobustMutex::Result LockSlow(const QueueState& state, RobustMutex& mutex,
 
 }  // namespace
 
+// Ends a copy of a process that fork() did not make: when that dies with a lock, nobody would be
+// told.
+void MessageRings::BeWatchedSlow() {
+  Domain::EndIfCopy();
+  LaneForNotes();
+}
+
 bool MessageRings::LockToPutSlow(RobustMutex::Result result, const timespec* deadline) {
   result = LockSlow(state_, state_.put, result, deadline);
   if (result != RobustMutex::Result::kOwnerDied) return result == RobustMutex::Result::kAcquired;
@@ -142,6 +150,7 @@ void MessageRings::RepairPut() {
     last = next;
   }
   state_.put_ring.store(reinterpret_cast<uint64_t>(last), std::memory_order_relaxed);
+  NoteNoRoom(tail);
   state_.get_sleeps.store(1, std::memory_order_relaxed);  // it may have owed a wake
   state_.stray.store(1, std::memory_order_relaxed);
   state_.put.MarkConsistent();
@@ -188,6 +197,25 @@ bool MessageRings::Holds(size_t more, QueueEnd tail, QueueEnd head) const {
   return there == 0 || there + more <= state_.capacity;
 }
 
+// Of `ring`, the last one, where who gets has come to `head`.
+void MessageRings::NoteRoom(QueueEnd head, QueueEnd tail, const QueueRing& ring) {
+  const bool begun = static_cast<int32_t>(head.position - ring.begin) >= 0;
+  uint32_t end = (begun ? head.position : ring.begin) + ring.capacity();
+  if (state_.capacity != 0) {
+    const size_t there = BytesBetween(head, tail);
+    const size_t more = state_.capacity - std::min(there, state_.capacity);
+    end = tail.position +
+          static_cast<uint32_t>(std::min<size_t>(more / QueueRing::kUnit, end - tail.position));
+  }
+  state_.room.store(QueueEnd{head.messages, end}.word(), std::memory_order_relaxed);
+}
+
+// Who puts next looks.
+void MessageRings::NoteNoRoom(QueueEnd tail) {
+  const uint32_t taken = QueueEnd::Of(state_.room.load(std::memory_order_relaxed)).messages;
+  state_.room.store(QueueEnd{taken, tail.position}.word(), std::memory_order_relaxed);
+}
+
 bool MessageRings::HasRoom(size_t size) const {
   const QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_acquire));
   return Holds(BytesFor(size), QueueEnd::Of(state_.tail.load(std::memory_order_acquire)), head);
@@ -199,7 +227,6 @@ Result MessageRings::RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring) 
   if (!Holds(units * QueueRing::kUnit, tail, head)) return Result::kBusy;
   const bool begun = static_cast<int32_t>(head.position - ring->begin) >= 0;
   const uint32_t taken = begun ? head.position : ring->begin;
-  state_.taken.store(QueueEnd{head.messages, taken}.word(), std::memory_order_relaxed);
   // A message does not wrap.
   auto skipped = [&] {
     const uint32_t behind = ring->UnitsBehind(tail.position);
@@ -220,6 +247,7 @@ Result MessageRings::RoomSlow(uint32_t units, QueueEnd& tail, QueueRing*& ring) 
     *ring->At(tail.position) = MessageHead{MessageHead::Kind::kSkip, 0}.unit();
     tail.position += skip;
   }
+  NoteRoom(head, tail, *ring);
   return Result::kDone;
 }
 
@@ -239,8 +267,6 @@ void MessageRings::Link(QueueRing& ring, QueueRing& next, QueueRing& last) {
   // Test:   QueueCrashTest.AGrowingQueueLosesNothing
   ring.next.store(reinterpret_cast<uint64_t>(&next), std::memory_order_release);
   state_.put_ring.store(reinterpret_cast<uint64_t>(&last), std::memory_order_relaxed);
-  const uint32_t taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed)).messages;
-  state_.taken.store(QueueEnd{taken, last.begin}.word(), std::memory_order_relaxed);
 }
 
 void MessageRings::FreeFrom(QueueRing* ring) {
@@ -276,6 +302,7 @@ Result MessageRings::TryPutBlock(const Block& block, absl::FunctionRef<Result()>
     // After:  the queue's: a stray block (Q3) until the message is there.
     // Test:   QueueCrashTest.APutIsAllOrNothing
     Domain::Current()->heap().SetOwner(block.address, Owner::Object(&state_));
+    if (state_.capacity != 0) NoteNoRoom(tail);
     Commit(tail, message.units());
   }
   Unlock(state_.put);
@@ -298,7 +325,6 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
   QueueEnd tail = begin;
   const bool begun = static_cast<int32_t>(head.position - ring->begin) >= 0;
   uint32_t taken = begun ? head.position : ring->begin;
-  state_.taken.store(QueueEnd{head.messages, taken}.word(), std::memory_order_relaxed);
   for (size_t i = 0; i < count && result == Result::kDone; ++i) {
     const Outgoing out = message(i);
     const MessageHead next{out.kind, out.size};
@@ -357,6 +383,7 @@ Result MessageRings::TryPutMany(size_t count, absl::FunctionRef<Outgoing(size_t 
       state_.put_from.store(reinterpret_cast<uint64_t>(last), std::memory_order_release);
       Link(*last, *first, *ring);
     }
+    NoteRoom(head, tail, *ring);
     // Before: none of them is there; who has the lock next cuts off the ring that begins behind
     //         `tail`.
     // After:  all of them are.
@@ -452,6 +479,7 @@ void MessageRings::CommitDrop(QueueEnd head) {
 
 // By who has the lock to get, or is alone.
 void MessageRings::TakeAll() {
+  const EndsWait ends_wait;
   QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
   QueueRing* ring = RingAt(state_.get_ring);
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
@@ -515,10 +543,17 @@ void MessageRings::RingForMore() {
   state_.get_bell.store(0, std::memory_order_relaxed);
 }
 
-MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<void()> drain,
+void MessageRings::RingForReturned() {
+  const timespec patience = Patience();
+  // Whom this does not reach looks by itself.
+  static_cast<void>(WithPutLock(&patience, [this] { static_cast<void>(Call()); }));
+}
+
+MessageRings::Armed MessageRings::ArmForMessage(absl::FunctionRef<bool()> may_go,
+                                                absl::FunctionRef<void()> drain,
                                                 const timespec* deadline) {
   if (!LockToPut(deadline)) return Armed::kBusy;
-  const bool arm = !MayGo(QueueEvent::kPut);
+  const bool arm = !may_go();
   if (arm) {
     // Before: whoever was called before is to find out that it was in vain.
     // After:  who is called next has not been called before, or for once too often.
@@ -535,9 +570,8 @@ MessageRings::Armed MessageRings::ArmForRoom(size_t size, absl::FunctionRef<bool
                                              absl::FunctionRef<void()> drain,
                                              const timespec* deadline) {
   if (!LockToGet(deadline)) return Armed::kBusy;
-  // So that the two sides do not take turns with every message.
-  const size_t most =
-      std::min(state_.capacity / 2, state_.capacity - std::min(BytesFor(size), state_.capacity));
+  // At the first room: who gets may want nothing more before it has this one.
+  const size_t most = state_.capacity - std::min(BytesFor(size), state_.capacity);
   const QueueEnd head = QueueEnd::Of(state_.head.load(std::memory_order_relaxed));
   const QueueEnd tail = QueueEnd::Of(state_.tail.load(std::memory_order_acquire));
   const bool holds = Holds(BytesFor(size), tail, head);
@@ -594,6 +628,7 @@ void MessageRings::FreeStray() {
 
 // By who has both locks.
 void MessageRings::FreeAllStray() {
+  const EndsWait ends_wait;
   std::set<const void*> known = {
       &state_, reinterpret_cast<void*>(state_.name.load(std::memory_order_relaxed)),
       reinterpret_cast<void*>(state_.bells.load(std::memory_order_relaxed))};

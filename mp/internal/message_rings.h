@@ -31,6 +31,8 @@
 #include "mp/internal/queue_ring.h"
 #include "mp/internal/queue_state.h"
 #include "shared/domain.h"
+#include "shared/internal/lane.h"
+#include "shared/internal/limbo.h"
 #include "shared/internal/robust_mutex.h"
 
 namespace mp::internal {
@@ -125,13 +127,17 @@ class MessageRings {
   // The same, to put a message of `size` bytes.
   bool HasRoom(size_t size) const;
 
-  // The bell rings before the next put, unless there is something to get now. With nobody about to
-  // ring, `drain()`: of bells that rang for others. kBusy: the lock was not free.
+  // The bell rings before the next put, unless `may_go()` says that there is something to get now.
+  // With nobody about to ring, `drain()`: of bells that rang for others. kBusy: the lock was not
+  // free.
   enum class Armed { kYes, kMayGo, kBusy };
-  Armed ArmForMessage(absl::FunctionRef<void()> drain, const timespec* deadline);
+  Armed ArmForMessage(absl::FunctionRef<bool()> may_go, absl::FunctionRef<void()> drain,
+                      const timespec* deadline);
+  // For what is as good as a put, and has happened.
+  void RingForReturned();
   // Where there is a capacity, and no room for a message of `size` bytes: before a get after which
-  // there is, and it is half empty. Where there is, but `may_go()` says no: before any get, and
-  // when RingForMore() is called.
+  // there is. Where there is, but `may_go()` says no: before any get, and when RingForMore() is
+  // called.
   Armed ArmForRoom(size_t size, absl::FunctionRef<bool()> may_go, absl::FunctionRef<void()> drain,
                    const timespec* deadline);
 
@@ -179,6 +185,14 @@ class MessageRings {
   // A block that was taken: its handles are dropped, and it is freed.
   static void FreeBlock(const Block& block);
 
+  // `try_it()`, by who has no lock; once more where memory is short and may come back by what waits
+  // to be ended: with ~T, which may use the queue.
+  template <typename Try>
+  static Result WithMemory(const Try& try_it) {
+    const Result result = try_it();
+    return result == Result::kNoMemory && EndObjectsInLimbo() ? try_it() : result;
+  }
+
   QueueState& state() const { return state_; }
   // Whether somebody slept when one of these was put, or got.
   bool owes_wake() const { return owes_wake_; }
@@ -187,20 +201,24 @@ class MessageRings {
   void LetSomeGather() const;
 
  protected:
-  // False: not by `deadline`. Ends a copy of a process that fork() did not make: when that dies
-  // with a lock, nobody would be told.
+  // Before a lock: this thread has a lane, so that the others learn at once when it dies between
+  // what it has changed and who is to be woken for that.
+  static void BeWatched() {
+    if (!Domain::HasSlot() || LaneTable::OfThisThreadIfAny() == nullptr) [[unlikely]]
+      BeWatchedSlow();
+  }
+  // False: not by `deadline`.
   bool LockToPut(const timespec* deadline) {
-    if (!Domain::HasSlot()) [[unlikely]]
-      Domain::EndIfCopy();
+    BeWatched();
     const RobustMutex::Result result = state_.put.TryLock();
     return result == RobustMutex::Result::kAcquired || LockToPutSlow(result, deadline);
   }
   bool LockToGet(const timespec* deadline) {
-    if (!Domain::HasSlot()) [[unlikely]]
-      Domain::EndIfCopy();
+    BeWatched();
     const RobustMutex::Result result = state_.get.TryLock();
     return result == RobustMutex::Result::kAcquired || LockToGetSlow(result, deadline);
   }
+  static void BeWatchedSlow();
   // Where a first try had this result.
   bool LockToPutSlow(RobustMutex::Result result, const timespec* deadline);
   bool LockToGetSlow(RobustMutex::Result result, const timespec* deadline);
@@ -225,6 +243,8 @@ class MessageRings {
   Result MayPut(size_t messages, QueueEnd tail, QueueEnd& head);
   bool Holds(size_t more, QueueEnd tail, QueueEnd head) const;
   size_t BytesBetween(QueueEnd head, QueueEnd tail) const;
+  void NoteRoom(QueueEnd head, QueueEnd tail, const QueueRing& ring);
+  void NoteNoRoom(QueueEnd tail);
   void CountBlock(size_t size);
   bool Grow(uint32_t capacity, QueueEnd tail, QueueRing& ring);
   void Link(QueueRing& ring, QueueRing& next, QueueRing& last);
@@ -281,13 +301,11 @@ class MessageRings {
 inline MessageRings::Result MessageRings::Room(uint32_t units, QueueEnd& tail, QueueRing*& ring) {
   tail = QueueEnd::Of(state_.tail.load(std::memory_order_relaxed));
   ring = reinterpret_cast<QueueRing*>(state_.put_ring.load(std::memory_order_relaxed));
-  const QueueEnd taken = QueueEnd::Of(state_.taken.load(std::memory_order_relaxed));
-  // As far as it is known; of the ring before, nothing is in this one.
-  const uint32_t used = tail.position - taken.position;
+  const QueueEnd room = QueueEnd::Of(state_.room.load(std::memory_order_relaxed));
   const bool simple = state_.shut.load(std::memory_order_relaxed) == 0 &&
-                      (state_.limit == 0 || tail.messages - taken.messages < state_.limit) &&
-                      ring->UnitsBehind(tail.position) >= units && ring->capacity() >= used &&
-                      ring->capacity() - used >= units;
+                      (state_.limit == 0 || tail.messages - room.messages < state_.limit) &&
+                      ring->UnitsBehind(tail.position) >= units &&
+                      static_cast<int32_t>(room.position - tail.position - units) >= 0;
   return simple ? Result::kDone : RoomSlow(units, tail, ring);
 }
 

@@ -5,7 +5,6 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "mp/internal/doorbell.h"
-#include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/internal/atomic.h"
 #include "shared/owner.h"
@@ -44,8 +43,8 @@ bool QueueBell::Add(QueueState& state, uint64_t number) {
   }
   if (list == nullptr || count == list->capacity) {
     const uint64_t capacity = list == nullptr ? kFirst : 2 * list->capacity;
-    const absl::StatusOr<void*> block = AllocateBlock(sizeof(BellList) + capacity * sizeof(Word),
-                                                      alignof(BellList), Owner::Object(&state));
+    const absl::StatusOr<void*> block = Domain::Current()->Allocate(
+        sizeof(BellList) + capacity * sizeof(Word), alignof(BellList), Owner::Object(&state));
     if (!block.ok()) return false;
     auto* const next = static_cast<BellList*>(*block);
     next->capacity = capacity;

@@ -194,10 +194,10 @@ void QueueCalls::Close(const QueueState& state) {
   const std::lock_guard lock(closed_mutex);
   if (closed == nullptr) closed = new std::map<const QueueState*, uint64_t>;
   (*closed)[&state] = state.state.load(std::memory_order_relaxed);
-  any_closed_.store(true, std::memory_order_relaxed);
+  closed_.fetch_or(MarkOf(&state), std::memory_order_relaxed);
 }
 
-absl::Status QueueCalls::CheckOpen(const QueueState& state) {
+absl::Status QueueCalls::LookIfOpen(const QueueState& state) {
   const std::lock_guard lock(closed_mutex);
   const auto it = closed->find(&state);
   if (it == closed->end()) return absl::OkStatus();
@@ -206,7 +206,9 @@ absl::Status QueueCalls::CheckOpen(const QueueState& state) {
         absl::StrCat(state.Describe(), " is closed in this process"));
   }
   closed->erase(it);  // the cell is another queue's by now
-  any_closed_.store(!closed->empty(), std::memory_order_relaxed);
+  uint64_t marks = 0;
+  for (const auto& [other, word] : *closed) marks |= MarkOf(other);
+  closed_.store(marks, std::memory_order_relaxed);
   return absl::OkStatus();
 }
 

@@ -141,17 +141,29 @@ class QueueCalls {
   [[gnu::cold]] static absl::Status PutFailed(Result result, const QueueState& state);
   [[gnu::cold]] static absl::Status GetFailed(Result result, const QueueState& state);
 
-  // Whether this process has closed a queue, and so perhaps this one: see CheckOpen().
-  static bool AnyClosed() { return any_closed_.load(std::memory_order_relaxed); }
   // kFailedPrecondition: this process has closed it.
-  static absl::Status CheckOpen(const QueueState& state);
+  static absl::Status CheckOpen(const QueueState& state) {
+    return MayBeClosed(state) ? LookIfOpen(state) : absl::OkStatus();
+  }
+  // True of those that are closed, and of one in 64 others for each of them.
+  static bool MayBeClosed(const QueueState& state) {
+    return (closed_.load(std::memory_order_relaxed) & MarkOf(&state)) != 0;
+  }
   static void Close(const QueueState& state);
   static void Shutdown(QueueState& state, bool immediate);
 
   static bool Full(QueueState& state) { return state.limit != 0 && state.Size() >= state.limit; }
 
  private:
-  static inline constinit Atomic<bool> any_closed_{false};
+  // A bit, by its place.
+  static uint64_t MarkOf(const QueueState* state) {
+    // Fibonacci hashing.
+    return uint64_t{1} << (reinterpret_cast<uint64_t>(state) * 0x9e3779b97f4a7c15 >> 58);
+  }
+  [[gnu::cold]] static absl::Status LookIfOpen(const QueueState& state);
+
+  // The marks of all that this process has closed.
+  static inline constinit Atomic<uint64_t> closed_{0};
 };
 
 }  // namespace mp::internal

@@ -6,8 +6,9 @@
 //   limit        maker              all         messages that it holds at most; 0: memory's
 //   put          pthread            who puts    the lock of who puts
 //   put_ring     who puts           who puts    the last ring
-//   taken        who puts           who puts    what `head` was when somebody last looked; or, of
-//                                               its position, where put_ring begins
+//   room         who puts           who puts    what `head` was when somebody last looked, in
+//                                               messages; and the position up to which may be put
+//                                               without another look
 //   put_bell     who has `put`      who puts    1: somebody is to be called before the next put
 //   tail         who puts           all         QueueEnd: all that was ever put; commits a put
 //   capacity     maker              who puts    bytes that it holds at most, see Q4; 0: memory's
@@ -36,8 +37,9 @@
 //       the hands of who holds one of the locks; or of one who died with it, and then `stray` is
 //       set by the next holder.
 //   Q4  Where there is a capacity, what is in the rings and in blocks is no more than that, or it
-//       is one message; but a ring is filled to its end. Who dies with a block leaves too much in
-//       blocks_put or blocks_taken, until somebody puts a block where nothing is.
+//       is one message; what is skipped at a ring's end may come to it. Who dies with a block
+//       leaves too much in blocks_put or blocks_taken, until somebody puts a block where nothing
+//       is.
 //   Repair after a death: who gets a lock whose holder has died moves put_ring on, or cuts off the
 //   ring that begins behind `tail` (Q2), and sets `stray`; who has both locks then frees what Q3
 //   calls stray. A death in the middle of that begins it anew.
@@ -77,7 +79,7 @@ struct QueueState : ObjectHeader {
 
   alignas(kLine) RobustMutex put;
   Word put_ring;
-  Word taken;
+  Word room;
   Word put_bell;
   alignas(kLine) Word tail;
   uint64_t capacity;

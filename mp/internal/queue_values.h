@@ -259,7 +259,20 @@ class QueueValues {
   static MessageQueue::Result GetManyBytes(QueueState& state, size_t most, const Take& take,
                                            const timespec* deadline) {
     size_t count;
-    return MessageQueue(state).GetMany(most, count, Reader(take), Taker(take), deadline);
+    if constexpr (kIsSmall) {
+      return MessageQueue(state).GetMany(most, count, Reader(take), Taker(take), deadline);
+    } else {
+      // Without the lock, as in GetBytes().
+      std::vector<LoanBlock> taken;
+      const MessageQueue::Result result = MessageQueue(state).GetMany(
+          most, count, [](const void*, size_t) {},
+          [&taken](const MessageRings::Block& block) { taken.emplace_back(block); }, deadline);
+      for (LoanBlock& block : taken) {
+        take(*static_cast<const T*>(block.place()));
+        block = LoanBlock();
+      }
+      return result;
+    }
   }
 
   // One variable, and one way out: so the value is made where the caller has it.

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "mp/internal/joinable_state.h"
 #include "mp/internal/queue_state.h"
 #include "mp/internal/wait_source.h"
 #include "shared/internal/handle.h"
@@ -12,6 +13,7 @@
 namespace mp::internal {
 
 std::shared_ptr<WaitSource> MakeQueueWaitSource(const Handle<QueueState>& state);
+std::shared_ptr<WaitSource> MakeJoinableWaitSource(const Handle<JoinableState>& state);
 
 }  // namespace mp::internal
 

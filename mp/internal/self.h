@@ -6,7 +6,10 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "mp/internal/who.h"
+#include "mp/on_parent_exit.h"
+#include "mp/start_method.h"
 
 namespace mp::internal {
 
@@ -18,11 +21,16 @@ struct Self {
   std::string name = "MainProcess";
   Place place = {};
   bool daemon = false;
+  StartMethod start_method = StartMethod::kFork;
+  OnParentExit on_parent_exit = OnParentExit::kWait;
   std::optional<Who> parent = std::nullopt;  // none: this is the main process
 };
 
 // Constant but for a child's first moments, when it has one thread.
 const Self& GetSelf();
+
+// This process, as its child is to know it. kResourceExhausted: no descriptor is left.
+absl::StatusOr<Who> WhoIsThis();
 
 // For a process object that this process makes.
 Place NextPlace();

@@ -21,10 +21,15 @@ absl::Duration TimeLeft(const timespec& deadline);
 
 class Sentinel {
  public:
+  // Of no process.
+  Sentinel() = default;
   // Of a process that nobody can reap in the meantime, or of this one. The descriptor is
   // none of the standard ones, also where those are closed. kResourceExhausted: no
   // descriptor is left. kNotFound: no such process.
   static absl::StatusOr<Sentinel> Open(pid_t pid);
+
+  // Of a pidfd, which it takes over, or closes where there is no other number for a standard one.
+  static absl::StatusOr<Sentinel> Take(int pidfd) { return Own(pidfd, "fcntl(F_DUPFD)"); }
 
   // Of a process that has ended already.
   static absl::StatusOr<Sentinel> OfTheDead();
@@ -58,7 +63,7 @@ class Sentinel {
   explicit Sentinel(int fd);
   static absl::StatusOr<Sentinel> Own(int fd, const char* call);
 
-  int fd_;
+  int fd_ = kNone;
   dev_t device_ = 0;  // which file it is
   ino_t inode_ = 0;
 };

@@ -3,6 +3,9 @@
 // Each is passed as an rvalue or, where that does not compile, as an lvalue, so that
 // f(Queue&) and f(std::unique_ptr<T>) both work. A `const char*`, so also a literal,
 // travels as a std::string, and a function that wants the pointer gets one to that.
+//
+// A process that does not inherit it gets the id of a function that decodes it, and then its parts
+// (part.h).
 
 #ifndef MP_MP_INTERNAL_TARGET_H_
 #define MP_MP_INTERNAL_TARGET_H_
@@ -18,6 +21,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "mp/codec.h"
+#include "mp/internal/part.h"
 
 namespace mp {
 namespace internal {
@@ -118,13 +123,22 @@ class StoredTarget {
 
   // Once. The exit code, or what the target returned instead of one.
   virtual absl::StatusOr<int> Run() = 0;
+
+  // For DecodeTarget(). Fails where a part cannot be sent.
+  virtual void Encode(Encoder& encoder) const = 0;
 };
+
+using TargetDecoder = std::unique_ptr<StoredTarget> (*)(Decoder& decoder);
+
+std::unique_ptr<StoredTarget> DecodeTarget(Decoder& decoder);
 
 template <class... T>
 class TargetOf final : public StoredTarget {
  public:
   template <class... From>
   explicit TargetOf(From&&... from) : parts_(std::forward<From>(from)...) {}
+  // As another process has encoded it.
+  explicit TargetOf(Decoder& decoder) : parts_{DecodePart<T>(decoder)...} {}
 
   absl::StatusOr<int> Run() override {
     using Result = ResultOf<T...>;
@@ -140,7 +154,37 @@ class TargetOf final : public StoredTarget {
     }
   }
 
+  void Encode(Encoder& encoder) const override {
+    if constexpr ((PartTravels<T>() && ...)) {
+      const TargetDecoder decode = &Decode;
+      EncodePart(decode, encoder);
+      encoder.PutNumber(TypeHash<TargetOf>());
+      std::apply([&encoder](const T&... part) { (EncodePart(part, encoder), ...); }, parts_);
+    } else {
+      std::string why;
+      (AppendWhyNot<T>(why), ...);
+      encoder.Fail(why);
+    }
+  }
+
  private:
+  template <class Part>
+  static void AppendWhyNot(std::string& why) {
+    if constexpr (!PartTravels<Part>()) {
+      if (!why.empty()) why.append("; ");
+      why.append(TypeName<Part>()).append(" ").append(WhyNot<Part>());
+    }
+  }
+
+  static std::unique_ptr<StoredTarget> Decode(Decoder& decoder) {
+    if constexpr ((PartTravels<T>() && ...)) {
+      if (decoder.GetNumber() != TypeHash<TargetOf>()) decoder.Fail("another type of target");
+      return std::make_unique<TargetOf>(decoder);
+    } else {
+      return nullptr;
+    }
+  }
+
   std::tuple<T...> parts_;  // the callable, and its arguments
 };
 

@@ -230,19 +230,29 @@ int Undertaker::BuryTheDead(Evidence evidence) const {
 }
 
 // A child that has a slot and has not yet told its pid will do so at once, or was killed
-// before. If it is there it maps the domain, so it is not when nobody unknown does.
+// before. If it is there it maps the domain, so it is not when nobody unknown does. One that has
+// told it is being spawned.
 int Undertaker::BuryTheUnborn(const timespec& deadline) const {
   std::vector<ProcessId> unborn;
+  std::vector<ProcessId> dead;
   uint64_t since = std::numeric_limits<uint64_t>::max();
   for (auto process = processes.Next(0); process.kind != Kind::kFree;
        process = processes.Next(process.id)) {
     if (process.kind != Kind::kForked) continue;
-    unborn.push_back(process.id);
-    since = std::min(since, process.claimed);
+    if (process.pid == 0) {
+      unborn.push_back(process.id);
+      since = std::min(since, process.claimed);
+    } else if (IsDead(process.pid, process.started, header, Evidence::kUnmapped)) {
+      dead.push_back(process.id);
+    }
   }
-  if (unborn.empty() || AnyUnborn(header, processes, since)) return 0;
+  if (!unborn.empty() && !AnyUnborn(header, processes, since)) {
+    // Who has told its pid meanwhile may be another program by now, which maps nothing yet.
+    std::erase_if(unborn, [this](ProcessId id) { return processes.Find(id).pid != 0; });
+    dead.insert(dead.end(), unborn.begin(), unborn.end());
+  }
   int buried = 0;
-  for (const ProcessId id : unborn) buried += BuryUntil(deadline, id, Kind::kForked);
+  for (const ProcessId id : dead) buried += BuryUntil(deadline, id, Kind::kForked);
   return buried;
 }
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -70,17 +71,24 @@ int AboveStandardStreams(int fd) {
   return moved;
 }
 
+// At `base` or nowhere.
+void* MapAt(int fd, uint64_t base, uint64_t size) {
+  void* wanted = reinterpret_cast<void*>(base);
+  void* mapped = mmap(wanted, size, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0);
+  if (mapped == wanted || mapped == MAP_FAILED) return mapped;
+  // A kernel before 4.17 takes the address as a hint.
+  munmap(mapped, size);
+  errno = EEXIST;
+  return MAP_FAILED;
+}
+
 void* MapInWindow(int fd, uint64_t size) {
   // Steps of a sixteenth of the window; further bases only where the first is taken.
   constexpr uint64_t kStep = (kWindowEnd - kWindowBegin) / 16 / kPage * kPage;
   for (uint64_t base = kWindowBegin; base + size <= kWindowEnd; base += kStep) {
-    void* wanted = reinterpret_cast<void*>(base);
-    void* mapped = mmap(wanted, size, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0);
-    if (mapped == wanted) return mapped;
-    // A kernel before 4.17 takes the address as a hint.
-    if (mapped != MAP_FAILED) munmap(mapped, size);
-    if (mapped == MAP_FAILED && errno != EEXIST) return MAP_FAILED;
+    void* mapped = MapAt(fd, base, size);
+    if (mapped != MAP_FAILED || errno != EEXIST) return mapped;
   }
   errno = EEXIST;
   return MAP_FAILED;
@@ -130,6 +138,31 @@ absl::StatusOr<DomainMapping> MakeDomainFile(size_t reserve, size_t least) {
   // A crashing process would write all of it into its core; a hint, so never an error.
   madvise(base, size, MADV_DONTDUMP);
   return DomainMapping{base, size, file.st_ino, fd};
+}
+
+absl::StatusOr<DomainMapping> MapDomainFile(int fd, const DomainHeader& header) {
+  void* const base = MapAt(fd, header.base, header.size);
+  if (base == MAP_FAILED) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("domain: mmap: ", header.size, " bytes at ", absl::Hex(header.base),
+                     ", where the family has them: ", std::strerror(errno),
+                     "; see ulimit -v, or what else this program maps there"));
+  }
+  madvise(base, header.size, MADV_DONTDUMP);
+  return DomainMapping{base, header.size, header.inode, fd};
+}
+
+absl::StatusOr<int> ReopenDomainFile(const DomainHeader& header) {
+  const std::string path = absl::StrCat("/proc/self/map_files/", absl::Hex(header.base), "-",
+                                        absl::Hex(header.base + header.size));
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("domain: the program closed the descriptor of its shared memory, which a "
+                     "process that is spawned gets, and another is not to be had: ",
+                     path, ": ", std::strerror(errno), "; leave it open, or use fork"));
+  }
+  return AboveStandardStreams(fd);
 }
 
 absl::StatusOr<DomainHeader> ReadDomainHeader(int fd) {

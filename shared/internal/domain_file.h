@@ -40,6 +40,14 @@ size_t LargestReserve();
 // address, or limits below `least`.
 absl::StatusOr<DomainMapping> MakeDomainFile(size_t reserve, size_t least);
 
+// The domain of `fd`, which has the header `header`, at its place. The descriptor is the caller's
+// still. kResourceExhausted: the addresses are taken, or a limit is.
+absl::StatusOr<DomainMapping> MapDomainFile(int fd, const DomainHeader& header);
+
+// A new descriptor for the domain that is mapped at its place. kFailedPrecondition: this process
+// may not have one.
+absl::StatusOr<int> ReopenDomainFile(const DomainHeader& header);
+
 // The header of `fd`, if that is a domain: a memfd sealed as ours are, whose header fits
 // its size and the window. kDataLoss says what is wrong with it.
 absl::StatusOr<DomainHeader> ReadDomainHeader(int fd);

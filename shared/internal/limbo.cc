@@ -103,8 +103,8 @@ void Leave(const Stakes::Look& object, EndObject end) {
     if (limbo == nullptr) limbo = new std::vector<InLimbo>;
     limbo->push_back({object, end});
     const uint32_t deaths = Domain::Current()->lanes().deaths().load(std::memory_order_acquire);
-    look = limbo->size() >= next_look || deaths != last_deaths;
-    last_deaths = deaths;
+    look = !EndsWait::Any() && (limbo->size() >= next_look || deaths != last_deaths);
+    if (look) last_deaths = deaths;
   }
   if (look) EndObjectsInLimbo();
 }
@@ -181,6 +181,7 @@ void EndOrLeave(const Stakes::Look& object, EndObject end) {
 }
 
 bool EndObjectsInLimbo() {
+  if (EndsWait::Any()) return false;
   std::vector<InLimbo> all;
   {
     const std::lock_guard lock(limbo_mutex);

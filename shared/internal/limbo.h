@@ -20,6 +20,20 @@ void EndOrLeave(const Stakes::Look& object, EndObject end);
 // Ends those of this process's objects in limbo that nobody can have any more. Called when
 // it has learned of a death, or is short of memory. Whether there were any.
 bool EndObjectsInLimbo();
+// While it lives nothing ends with ~T in this thread: what is in limbo waits for the next look. For
+// who holds a lock that a ~T may want.
+class EndsWait {
+ public:
+  EndsWait() { ++depth_; }
+  ~EndsWait() { --depth_; }
+  EndsWait(const EndsWait&) = delete;
+  EndsWait& operator=(const EndsWait&) = delete;
+
+  static bool Any() { return depth_ != 0; }
+
+ private:
+  static inline constinit thread_local int depth_ = 0;
+};
 // Drops the handles that lie in the object's cell and blocks, for who gives those back without
 // ~T. Objects that end by it end without ~T, too: nobody here knows of what type they are.
 void DropHandlesOf(ObjectHeader* cell);

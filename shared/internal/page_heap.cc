@@ -301,39 +301,61 @@ absl::StatusOr<uint32_t> PageHeap::Allocate(uint32_t length, Owner owner, Owner 
 
 bool PageHeap::Free(uint32_t page, Owner holder, const timespec* deadline) {
   uint32_t length;
+  // What is kept beyond kKeptPages, off the shortest free span that has memory: it is the holder's
+  // then, as `page` and `length` say. So what is freed again and again is what is kept, not what
+  // was left over once.
+  auto take_too_much = [&](Journal::Section& section) {
+    const uint64_t kept = section.Get(free_committed_);
+    if (kept <= kKeptPages) return false;
+    const uint32_t shortest = FindFree(section, /*committed=*/true, 1);
+    const uint32_t all = ValueOf(section.Get(table_[shortest].tag));
+    length = static_cast<uint32_t>(std::min<uint64_t>(all, kept - kKeptPages));
+    page = shortest + all - length;
+    Unlink(section, shortest);
+    MakeUsed(section, page, length, holder, /*committed=*/false);
+    if (all > length) Link(section, shortest, all - length, /*committed=*/true);
+    // Before: the span is free, and has its memory.
+    // After:  it is the holder's, whose burial gives its memory back (P5).
+    // Test:   HeapCrashTest.FreeOfLargeBlocksIsAllOrNothing
+    section.Commit();
+    return true;
+  };
   {
     Journal::Section section(journal_, deadline);
     if (!section.held()) return false;
     const uint64_t tag = section.Get(table_[page].tag);
     if (KindOf(tag) != Kind::kUsed) Fatal("heap: a block freed by two at once");
     length = ValueOf(tag);
-    if (IsCommitted(tag) && section.Get(free_committed_) + length <= kKeptPages) {
+    if (IsCommitted(tag) && length <= kKeptPages) {
       MakeFree(section, page, length, /*committed=*/true);
       // Before: the span is in use, and its owner's.
-      // After:  it is free.
+      // After:  it is free; there may be more of those than are to be kept, until somebody frees
+      // one. Test:   HeapCrashTest.FreeOfLargeBlocksIsAllOrNothing
+      section.Commit();
+      if (!take_too_much(section)) return true;
+    } else {
+      section.Set(table_[page].tag, Tag(Kind::kUsed, length, /*committed=*/false));
+      section.Set(table_[page].link, holder.word());
+      // Before: the span is in use, and its owner's.
+      // After:  it is the holder's, whose burial comes here too (P5).
       // Test:   HeapCrashTest.FreeOfLargeBlocksIsAllOrNothing
       section.Commit();
-      return true;
     }
-    section.Set(table_[page].tag, Tag(Kind::kUsed, length, /*committed=*/false));
-    section.Set(table_[page].link, holder.word());
-    // Before: the span is in use, and its owner's.
-    // After:  it is the holder's, whose burial comes here too (P5).
+  }
+  for (;;) {
+    const bool released = Release(page, length);
+    // What is given up stays the holder's.
+    timespec second;
+    Journal::Section section(journal_, DeadlineOfWhoHasBegun(deadline, second));
+    if (!section.held()) return true;
+    if (released) Add(section, committed_, -int64_t{length});
+    MakeFree(section, page, length, /*committed=*/!released);
+    // Before: the span is the holder's, with its memory or without (P5).
+    // After:  it is free.
     // Test:   HeapCrashTest.FreeOfLargeBlocksIsAllOrNothing
     section.Commit();
+    if (!released || !take_too_much(section)) return true;
   }
-  const bool released = Release(page, length);
-  // What is given up stays the holder's.
-  timespec second;
-  Journal::Section section(journal_, DeadlineOfWhoHasBegun(deadline, second));
-  if (!section.held()) return true;
-  if (released) Add(section, committed_, -int64_t{length});
-  MakeFree(section, page, length, /*committed=*/!released);
-  // Before: the span is the holder's, with its memory or without (P5).
-  // After:  it is free.
-  // Test:   HeapCrashTest.FreeOfLargeBlocksIsAllOrNothing
-  section.Commit();
-  return true;
 }
 
 PageHeap::Span PageHeap::SpanOf(const void* address) const {

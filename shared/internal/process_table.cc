@@ -37,6 +37,8 @@ constexpr uint32_t ActorOf(uint64_t state) {
 }
 constexpr uint64_t Generation(uint64_t state) { return state >> (kKindBits + kActorBits); }
 
+constexpr pid_t PidIn(uint64_t process) { return static_cast<pid_t>(process & 0xffffffff); }
+
 constexpr ProcessId Id(uint32_t index, uint64_t state) {
   return (Generation(state) << ProcessTable::kIndexBits) | index;
 }
@@ -67,14 +69,14 @@ void ProcessTable::Format(void* memory, uint32_t slots) {
   hint_.store(1, std::memory_order_relaxed);
 }
 
-absl::StatusOr<ProcessId> ProcessTable::ClaimForChild(ProcessId parent) {
-  return Claim(Kind::kBorn, IndexOf(parent), parent,
+absl::StatusOr<ProcessId> ProcessTable::ClaimForChild(ProcessId parent, Birth birth) {
+  return Claim(Kind::kBorn, IndexOf(parent), parent, birth,
                slots_[IndexOf(parent)].inherits.load(std::memory_order_relaxed));
 }
 
 absl::StatusOr<ProcessId> ProcessTable::ClaimForSelf(bool heir) {
   // As one whose parent has died: until it is LIVE it is known by its map of the domain.
-  absl::StatusOr<ProcessId> id = Claim(Kind::kForked, 0, 0, heir ? 0 : kEndOfTime);
+  absl::StatusOr<ProcessId> id = Claim(Kind::kForked, 0, 0, Birth::kFork, heir ? 0 : kEndOfTime);
   if (!id.ok()) return id;
   slots_[IndexOf(*id)].inherits.store(heir ? 0 : kEndOfTime, std::memory_order_relaxed);
   if (!BecomeLive(*id)) return absl::InternalError("process table: a new slot was taken away");
@@ -94,7 +96,7 @@ void ProcessTable::NoteForkWithoutSlot() {
 }
 
 absl::StatusOr<ProcessId> ProcessTable::Claim(Kind kind, uint32_t actor, ProcessId parent,
-                                              uint64_t inherits) {
+                                              Birth birth, uint64_t inherits) {
   const uint64_t start = hint_.load(std::memory_order_relaxed);
   uint64_t committed = committed_.load(std::memory_order_acquire);
   for (uint64_t step = 0; step < committed; ++step) {
@@ -109,9 +111,10 @@ absl::StatusOr<ProcessId> ProcessTable::Claim(Kind kind, uint32_t actor, Process
     if (slot.state.compare_exchange_strong(state, State(kind, actor, Generation(state)),
                                            std::memory_order_acq_rel)) {
       slot.parent.store(parent, std::memory_order_relaxed);
-      const uint64_t from = clock_.fetch_add(1) + 1;
-      slot.born_from.store(from, std::memory_order_relaxed);
-      slot.inherits.store(std::min(from, inherits), std::memory_order_relaxed);
+      const uint64_t now = clock_.fetch_add(1) + 1;
+      const bool forked = birth == Birth::kFork;
+      slot.born_from.store(forked ? now : kEndOfTime, std::memory_order_relaxed);
+      slot.inherits.store(forked ? std::min(now, inherits) : kEndOfTime, std::memory_order_relaxed);
       slot.process.store(0, std::memory_order_relaxed);
       slot.claimed.store(Now(), std::memory_order_relaxed);
       hint_.store(index + 1, std::memory_order_relaxed);
@@ -179,14 +182,29 @@ void ProcessTable::ChildNotForked(ProcessId id) {
   Change(id, Kind::kBorn, Kind::kFree, 0);
 }
 
+void ProcessTable::TellSpawned(ProcessId id) {
+  Slot& slot = slots_[IndexOf(id)];
+  slot.started.store(Now(), std::memory_order_relaxed);
+  // Before: a slot of its parent's, for a child that maps the domain as long as it is like that.
+  // After:  its death can be told, whatever it maps.
+  // Test:   SpawnCrashTest.AStartLeavesNothing
+  slot.process.fetch_or(static_cast<uint32_t>(getpid()), std::memory_order_release);
+  uint64_t state;
+  if (Load(id, state)) Change(id, Kind::kBorn, Kind::kForked, ActorOf(state));
+}
+
 bool ProcessTable::BecomeLive(ProcessId id) {
   uint64_t state;
   if (!Load(id, state) || (KindOf(state) != Kind::kBorn && KindOf(state) != Kind::kForked)) {
     return false;
   }
   Slot& slot = slots_[IndexOf(id)];
-  slot.process.store(static_cast<uint32_t>(getpid()), std::memory_order_relaxed);
-  slot.started.store(Now(), std::memory_order_relaxed);
+  // Unless it was spawned. Of flags there may be some that were meant for the one before it here.
+  if (PidIn(slot.process.load(std::memory_order_relaxed)) == 0) {
+    // First: who reads a pid reads this, too.
+    slot.started.store(Now(), std::memory_order_relaxed);
+    slot.process.fetch_or(static_cast<uint32_t>(getpid()), std::memory_order_release);
+  }
   slot.born_to.store(clock_.fetch_add(1) + 1, std::memory_order_relaxed);
   slot.named.store(0, std::memory_order_relaxed);
   // Before: a child of whom only its parent knows, and its map of the domain.
@@ -235,6 +253,7 @@ bool ProcessTable::BeginBurial(ProcessId id, ProcessId self) {
 void ProcessTable::ForgetClaim(ProcessId id, Kind kind) {
   uint64_t state;
   if (Load(id, state) && KindOf(state) == kind) {
+    slots_[IndexOf(id)].process.store(0, std::memory_order_relaxed);
     slots_[IndexOf(id)].claimed.store(0, std::memory_order_release);
   }
 }
@@ -281,13 +300,14 @@ ProcessTable::Entry ProcessTable::Read(uint32_t index, const Slot& slot) {
   if (KindOf(state) == Kind::kFree) return {};
   const bool told = KindOf(state) == Kind::kLive || KindOf(state) == Kind::kDead;
   // Acquire: all of it is read before the state is looked at again.
-  const uint64_t process = told ? slot.process.load(std::memory_order_acquire) : 0;
+  const uint64_t process = slot.process.load(std::memory_order_acquire);
+  const pid_t pid = PidIn(process);
   Entry entry{.id = Id(index, state),
               .parent = slot.parent.load(std::memory_order_acquire),
               .kind = KindOf(state),
-              .pid = static_cast<pid_t>(process & 0xffffffff),
+              .pid = pid,
               .claimed = slot.claimed.load(std::memory_order_acquire),
-              .started = told ? slot.started.load(std::memory_order_acquire) : 0,
+              .started = pid != 0 ? slot.started.load(std::memory_order_acquire) : 0,
               .born_from = slot.born_from.load(std::memory_order_acquire),
               .inherits = slot.inherits.load(std::memory_order_acquire),
               .born_to = told ? slot.born_to.load(std::memory_order_acquire) : kEndOfTime,

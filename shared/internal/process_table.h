@@ -10,19 +10,22 @@
 // up; generation and index together are the process's id, which no other process of the
 // family, living or dead, has.
 //
+// One that is spawned inherits nothing, and maps the domain only when its program begins. So
+// that it is not taken for dead before, it tells its pid first, and becomes FORKED by that.
+//
 // Layout of a slot (128 bytes)
 //   field      written by           meaning
 //   state      all, by exchange     kind (bits 0-2), actor (3-18), generation (19-63).
 //                                   The actor is a slot: of BORN and FORKED the parent,
 //                                   of DEAD who buries it; 0: none. Commits every step
-//   process    the child            pid (bits 0-31), flags (32-)
+//   process    the child            pid (bits 0-31; 0: not yet told), flags (32-)
 //   claimed    parent, at BORN      CLOCK_BOOTTIME, nanoseconds: not after the child's start;
 //                                   0 before that
 //   started    the child            the same, when it took the slot: not before its start, and
 //                                   before that of any process that gets its pid later
 //   parent     parent, at BORN      id of the parent; 0: none
 //   born_from  parent, at BORN      the clock: what its parent made, and dropped before this,
-//                                   the child has not
+//                                   the child has not; spawned: the end of time
 //   inherits   parent, at BORN      the same for what others made, and its parent inherited:
 //                                   the least born_from of its line; none: the end of time
 //   born_to    the child            the clock: what was made after it, the child has not
@@ -95,9 +98,9 @@ class ProcessTable {
     ProcessId id = 0;
     ProcessId parent = 0;
     Kind kind = Kind::kFree;
-    pid_t pid = 0;  // 0 unless LIVE or DEAD
+    pid_t pid = 0;  // 0: it has not told it
     uint64_t claimed = 0;
-    uint64_t started = 0;  // 0 unless LIVE or DEAD
+    uint64_t started = 0;  // 0 where pid is
     uint64_t born_from = 0;
     uint64_t inherits = 0;
     uint64_t born_to = 0;  // the end of time unless LIVE or DEAD
@@ -131,11 +134,14 @@ class ProcessTable {
   // `memory`: zero bytes of the domain, not yet committed.
   void Format(void* memory, uint32_t slots);
 
-  // A slot for a child that the process `parent` is about to fork (BORN), or for the calling
+  // How a child comes to be: with all that its parent has, or with nothing of it.
+  enum class Birth { kFork, kSpawn };
+
+  // A slot for a child that the process `parent` is about to have (BORN), or for the calling
   // process itself, with no parent (LIVE at once); `heir`: it was forked without a slot, and
   // may have inherited anything. kResourceExhausted: all are taken; burying the dead helps, or
   // Grow().
-  absl::StatusOr<ProcessId> ClaimForChild(ProcessId parent);
+  absl::StatusOr<ProcessId> ClaimForChild(ProcessId parent, Birth birth = Birth::kFork);
   absl::StatusOr<ProcessId> ClaimForSelf(bool heir);
   // Before a fork for which there is no slot: of what was made until now nobody will ever know
   // whether the child has it.
@@ -150,6 +156,9 @@ class ProcessTable {
   // In the parent, after the fork: there is a child. And: there is none.
   void ChildForked(ProcessId id);
   void ChildNotForked(ProcessId id);
+  // In a child that is spawned, before its program begins: it still has its parent's memory.
+  // Async-signal-safe.
+  void TellSpawned(ProcessId id);
   // In the child, first of all. False: the slot is not the child's.
   [[nodiscard]] bool BecomeLive(ProcessId id);
 
@@ -220,7 +229,8 @@ class ProcessTable {
 
   static constexpr uint32_t kSlotsInAPage = 4096 / sizeof(Slot);
 
-  absl::StatusOr<ProcessId> Claim(Kind kind, uint32_t actor, ProcessId parent, uint64_t inherits);
+  absl::StatusOr<ProcessId> Claim(Kind kind, uint32_t actor, ProcessId parent, Birth birth,
+                                  uint64_t inherits);
   // The state of the slot of `id`, unless that is another's by now.
   bool Load(ProcessId id, uint64_t& state) const;
   bool Change(ProcessId id, Kind from, Kind to, uint32_t actor);

@@ -151,7 +151,8 @@ bool IsDead(pid_t pid, uint64_t started, const DomainHeader& domain, Evidence ev
   if (evidence == Evidence::kQuick || !ProcIsOurs()) return false;
   const std::optional<uint64_t> start = StartOf(pid);
   if (start.has_value() && *start > Ticks(started)) return true;
-  return AllTasksExit(pid) || Maps(pid, domain) == Answer::kNo;
+  if (AllTasksExit(pid)) return true;
+  return evidence == Evidence::kThorough && Maps(pid, domain) == Answer::kNo;
 }
 
 bool CanProveDeaths() {

@@ -6,7 +6,7 @@
 //   its pidfd is readable                          quick       who is not yet reaped
 //   the process of its pid started after it        thorough    a pid that is another's now
 //   all of its tasks are exiting                   thorough    who still gives gigabytes back
-//   it does not map the domain                     thorough    execve
+//   it does not map the domain                     thorough    execve; not where it has yet to
 //
 // No proof: kill(pid, 0), which finds who is not reaped; state Z in /proc, which a process
 // has whose main thread alone ended; silence. What cannot be looked at, for lack of
@@ -27,6 +27,7 @@ namespace mp::internal {
 enum class Evidence {
   kQuick,     // two system calls
   kThorough,  // also reads /proc: some tens of microseconds
+  kUnmapped,  // the same of one that need not map the domain: it was spawned, and is not LIVE
 };
 
 // `started`: a time of CLOCK_BOOTTIME, in nanoseconds, at which the process ran.

@@ -99,11 +99,10 @@ bool ConditionState::Waiter::Nap(const timespec* deadline) const {
                        absl::DurationFromTimespec(*deadline) < absl::DurationFromTimespec(nap_end);
   const uint64_t seen = state_.signal.load(std::memory_order_acquire);
   if (Signal::Of(seen).notifies != notifies_) return true;
-  const WaitResult result =
-      internal::Wait(state_.word(), static_cast<uint32_t>(seen),
-                     {.deadline = is_last ? deadline : &nap_end,
-                      .spin = false,
-                      .heeds_thread = !IsUncancelled(deadline)});
+  const WaitResult result = internal::Wait(state_.word(), static_cast<uint32_t>(seen),
+                                           {.deadline = is_last ? deadline : &nap_end,
+                                            .spin = false,
+                                            .heeds_thread = !IsUncancelled(deadline)});
   // The wake was of one that is counted, and may sleep behind this one.
   if (result == WaitResult::kWoken) FutexWake(state_.word(), 1);
   return result != WaitResult::kTimedOut || !(is_last || CancelScope::CancelledOf(deadline));

@@ -68,11 +68,11 @@ bool Counter::Release(int count) const {
   return count == 0 || state_->TryRelease(static_cast<uint64_t>(count));
 }
 
-// `wait(try_take)`: where there is none at once.
+// In `hold`, if there is one. `wait(try_take)`: where there is none at once.
 template <typename Wait>
-Hold* Counter::AcquirePermitOr(const Wait& wait) const {
+Hold* Counter::AcquirePermitIn(Hold* hold, const Wait& wait) const {
+  if (hold == nullptr) return nullptr;
   HoldTable& holds = Domain::Current()->holds();
-  Hold* const hold = TakeHold(*state_, "permit");
   auto try_take = [&](bool slept) { return state_->TryAcquire(holds, *hold, slept); };
   if (try_take(false) || wait(try_take)) return hold;
   holds.Return(hold);
@@ -80,14 +80,19 @@ Hold* Counter::AcquirePermitOr(const Wait& wait) const {
 }
 
 Hold* Counter::AcquirePermit() const {
-  return AcquirePermitOr(
-      [this](const auto& try_take) { return state_->WaitToTake(&kUncancelled, try_take); });
+  return AcquirePermitIn(TakeHold(*state_, "permit"), [this](const auto& try_take) {
+    return state_->WaitToTake(&kUncancelled, try_take);
+  });
 }
 
 Hold* Counter::AcquirePermit(absl::Duration timeout) const {
-  return AcquirePermitOr([&](const auto& try_take) {
-    return timeout > absl::ZeroDuration() ? state_->WaitToTake(Deadline(timeout).get(), try_take)
-                                          : LookForTheDeadRarely() && try_take(false);
+  if (timeout <= absl::ZeroDuration()) {
+    return AcquirePermitIn(TryTakeHold(), [](const auto& try_take) {
+      return LookForTheDeadRarely() && try_take(false);
+    });
+  }
+  return AcquirePermitIn(TakeHold(*state_, "permit"), [&](const auto& try_take) {
+    return state_->WaitToTake(Deadline(timeout).get(), try_take);
   });
 }
 

@@ -57,7 +57,7 @@ class Counter {
   bool TryAgain() const;
   bool AcquireUntil(const timespec* deadline) const;
   template <typename Wait>
-  Hold* AcquirePermitOr(const Wait& wait) const;
+  Hold* AcquirePermitIn(Hold* hold, const Wait& wait) const;
 
   Handle<CounterState> state_;
 };

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -58,6 +59,15 @@ void BM_SharedPtrCopyDrop(benchmark::State& state) {
   CopyAndDrop(state, std::make_shared<uint64_t>(7));
 }
 BENCHMARK(BM_SharedPtrCopyDrop)->ArgName("threads")->Arg(1)->Arg(2);
+// The least that counting up and down takes where several threads may.
+void BM_LockedAddTwice(benchmark::State& state) {
+  std::atomic<uint64_t> count(1);
+  for (auto _ : state) {
+    count.fetch_add(1, std::memory_order_acq_rel);
+    count.fetch_sub(1, std::memory_order_acq_rel);
+  }
+}
+BENCHMARK(BM_LockedAddTwice);
 
 template <typename Object>
 void BM_ObjectMakeDrop(benchmark::State& state) {

@@ -1,11 +1,11 @@
-// What a process costs beside the three system calls without which there is none.
+// What a process costs beside the system calls without which there is none.
 //
 //   bazel run -c opt //tests/benchmarks:process_benchmark --
 //       --benchmark_repetitions=20 --benchmark_enable_random_interleaving
 //       --benchmark_report_aggregates_only
 
 #include <signal.h>
-#include <sys/mman.h>
+#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,38 +13,43 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include "benchmark/benchmark.h"
+#include "mp/init.h"
 #include "mp/or_die.h"
 #include "mp/process.h"
+#include "mp/start_method.h"
 #include "shared/domain.h"
+#include "tests/benchmarks/ballast.h"
 
 namespace mp {
 namespace {
 
-// Memory of the parent, in small pages: what a fork costs is mostly their table.
-class Ballast {
- public:
-  explicit Ballast(size_t size) : size_(size) {
-    memory_ = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory_ == MAP_FAILED) std::abort();
-    madvise(memory_, size, MADV_NOHUGEPAGE);
-    std::memset(memory_, 1, size);
-  }
-  ~Ballast() { munmap(memory_, size_); }
-  Ballast(const Ballast&) = delete;
-  Ballast& operator=(const Ballast&) = delete;
+// What this program is called with to do nothing.
+constexpr const char* kDoNothing = "--do-nothing";
 
- private:
-  void* memory_;
-  const size_t size_;
-};
-
+template <StartMethod kMethod>
 struct MpProcess {
   static void StartAndJoin() {
-    Process child([] {});
+    Process child({.start_method = kMethod}, [] {});
     OrDie(child.Start());
     child.Join();
+  }
+};
+using MpFork = MpProcess<StartMethod::kFork>;
+using MpSpawn = MpProcess<StartMethod::kSpawn>;
+using MpForkserver = MpProcess<StartMethod::kForkserver>;
+
+// The same program, which ends at once.
+struct PosixSpawn {
+  static void StartAndJoin() {
+    char program[] = "/proc/self/exe";
+    std::string argument = kDoNothing;
+    char* const argv[] = {program, argument.data(), nullptr};
+    pid_t pid;
+    if (posix_spawn(&pid, program, nullptr, nullptr, argv, environ) != 0) std::abort();
+    if (waitpid(pid, nullptr, 0) != pid) std::abort();
   }
 };
 
@@ -79,11 +84,38 @@ BENCHMARK_TEMPLATE(BM_StartAndJoin, RawFork)
     ->Arg(10)
     ->Arg(1024)
     ->UseRealTime();
-BENCHMARK_TEMPLATE(BM_StartAndJoin, MpProcess)
+BENCHMARK_TEMPLATE(BM_StartAndJoin, MpFork)
     ->ArgName("parent_mib")
     ->Arg(10)
     ->Arg(1024)
     ->UseRealTime();
+BENCHMARK_TEMPLATE(BM_StartAndJoin, PosixSpawn)
+    ->ArgName("parent_mib")
+    ->Arg(10)
+    ->Arg(4096)
+    ->UseRealTime();
+BENCHMARK_TEMPLATE(BM_StartAndJoin, MpSpawn)
+    ->ArgName("parent_mib")
+    ->Arg(10)
+    ->Arg(4096)
+    ->UseRealTime();
+BENCHMARK_TEMPLATE(BM_StartAndJoin, MpForkserver)
+    ->ArgName("parent_mib")
+    ->Arg(10)
+    ->Arg(4096)
+    ->UseRealTime();
 
 }  // namespace
+
+int Main(int argc, char** argv) {
+  Init(&argc, &argv);
+  if (argc > 1 && std::strcmp(argv[1], kDoNothing) == 0) return 0;
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
+
 }  // namespace mp
+
+int main(int argc, char** argv) { return mp::Main(argc, argv); }

@@ -149,6 +149,18 @@ TEST(JoinableQueueTest, WhateverProcessSaysThatItIsDone) {
   EXPECT_EQ(queue.Join(), absl::OkStatus());
 }
 
+// What is got by one and done by another hides nothing that is lost.
+TEST(JoinableQueueTest, WhatAnotherProcessHasDoneIsNobodysAnyMore) {
+  const JoinableQueue<int> queue;
+  OrDie(queue.PutMany({1, 2}));
+  EXPECT_EQ(queue.Get().value(), 1);
+  Process child([queue] { queue.TaskDone(); });
+  OrDie(child.Start());
+  ExpectEnds(child);
+  DieAfter([queue] { OrDie(queue.Get()); });
+  EXPECT_EQ(CodeOf(queue.Join(absl::Seconds(20))), absl::StatusCode::kAborted);
+}
+
 TEST(JoinableQueueTest, JoinSaysHowManyAreLost) {
   const JoinableQueue<int> queue(0, {.name = "jobs"});
   OrDie(queue.PutMany({1, 2, 3, 4}));

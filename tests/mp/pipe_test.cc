@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -24,6 +26,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "mp/codec.h"
+#include "mp/encoder.h"
 #include "mp/or_die.h"
 #include "mp/process.h"
 #include "shared/domain.h"
@@ -389,6 +393,38 @@ TEST(PipeTest, WhoSleepsForRoomGetsIt) {
   }
 }
 
+// Who receives may want nothing more before it has that one.
+TEST(PipeTest, WhoSleepsForRoomGetsTheFirstThatIsThere) {
+  for (const size_t size : {size_t{1500}, kInABlock}) {
+    const auto [receiving, sending] = *CreatePipe({.duplex = false, .capacity = 10 * size});
+    Child sender([sending = sending, size](Steps& step) {
+      EXPECT_GT(Fill(sending, Bytes(size)), 5);
+      step("full");
+      EXPECT_THAT(sending.SendBytes(Bytes(size)), IsOk());
+    });
+    ASSERT_TRUE(sender.RunTo("full"));
+    sender.Go();
+    ASSERT_TRUE(sender.WaitUntilAsleep());
+    EXPECT_EQ(*receiving.RecvBytes(), Bytes(size));
+    EXPECT_EQ(sender.Finish(), 0);
+  }
+}
+
+TEST(PipeTest, HoldsNoMoreThanItsCapacity) {
+  for (const int capacity : {1, 96, 1000, 3000, 100'000}) {
+    const auto [receiving, sending] =
+        *CreatePipe({.duplex = false, .capacity = static_cast<size_t>(capacity)});
+    // Each with its type, and its size.
+    const int most = std::max(capacity / (80 + 8 + 8), 1);
+    for (int round = 0; round < 3; ++round) {
+      const int held = Fill(sending, Bytes(80));
+      EXPECT_LE(held, most);
+      EXPECT_GE(held, most - most / 8);
+      for (int i = 0; i < held; ++i) ASSERT_EQ(*receiving.RecvBytes(kAtOnce), Bytes(80));
+    }
+  }
+}
+
 TEST(PipeTest, HoldsAboutItsCapacity) {
   const auto [receiving, sending] = Pipe(/*duplex=*/false);
   const int in_ring = Fill(sending, Bytes(1000));
@@ -632,6 +668,22 @@ TEST(PipeTest, AChildOfAThreadThatSleepsInItMayCloseIt) {
   EXPECT_EQ(child.Finish(), 0);
 }
 
+// Another thread may fork while one closes it, and others of its threads are at work with it.
+TEST(PipeTest, AForkInTheMiddleOfACloseLeavesNothingOpen) {
+  const auto [receiving, sending] = Pipe(/*duplex=*/false);
+  const int fd = *receiving.fileno();
+  std::optional<Encoder> encoder(std::in_place, Via::kConnection);
+  ASSERT_THAT(Encode(sending, *encoder), IsOk());
+  sending.Close();
+  Child child([](Steps& step) { step("there"); });
+  ASSERT_TRUE(child.RunTo("there"));
+  EXPECT_FALSE(Readable(fd));  // here it is open until the encoder has done with it
+  encoder.reset();
+  EXPECT_TRUE(Readable(fd));
+  EXPECT_THAT(receiving.Recv<int>(kAtOnce), StatusIs(StatusCode::kOutOfRange));
+  EXPECT_EQ(child.Finish(), 0);
+}
+
 // fileno() -------------------------------------------------------------------------------------
 
 TEST(PipeTest, ItsDescriptorTellsOfMessages) {
@@ -667,6 +719,45 @@ TEST(PipeTest, ItsDescriptorTellsOfMessagesThatWereThereBefore) {
   EXPECT_FALSE(Readable(fd));
   ASSERT_THAT(end.Send(3), IsOk());
   EXPECT_TRUE(Readable(fd));
+}
+
+// In a loop of the user's own, asleep there when each message comes.
+TEST(PipeTest, ItsDescriptorGoesIntoAnEpollOfTheUsers) {
+  for (const uint32_t mode : {uint32_t{0}, uint32_t{EPOLLET}}) {
+    const auto [end, other] = Pipe();
+    Child sender([&end = end, &other = other](Steps& step) {
+      other.Close();
+      for (int i = 0; i < 200; ++i) {
+        OrDie(end.Send(i));
+        if (i % 3 == 0) {
+          EXPECT_EQ(*end.Recv<int>(), i);  // it has come
+        }
+      }
+      step("sent");
+    });
+    end.Close();
+    const int loop = epoll_create1(EPOLL_CLOEXEC);
+    epoll_event event = {};
+    event.events = EPOLLIN | mode;
+    ASSERT_EQ(epoll_ctl(loop, EPOLL_CTL_ADD, *other.fileno(), &event), 0);
+    int next = 0;
+    absl::Status status;
+    while (!absl::IsOutOfRange(status)) {
+      ASSERT_EQ(epoll_wait(loop, &event, 1, 60'000), 1);
+      for (;;) {
+        const absl::StatusOr<int> message = other.Recv<int>(kAtOnce);
+        status = message.status();
+        if (!status.ok()) break;
+        EXPECT_EQ(*message, next);
+        if (next++ % 3 == 0) OrDie(other.Send(*message));
+      }
+      if (next == 200 && !absl::IsOutOfRange(status)) {
+        EXPECT_EQ(sender.Finish(), 0);
+      }
+    }
+    EXPECT_EQ(next, 200);
+    close(loop);
+  }
 }
 
 TEST(PipeTest, ItsDescriptorWorksInAChildAndWhereOthersReceive) {

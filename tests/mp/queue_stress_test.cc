@@ -42,11 +42,13 @@ constexpr uint64_t kMost = uint64_t{1} << 26;
 struct Record {
   struct {
     alignas(64) std::atomic<uint64_t> begun{0};  // messages, by all generations
-    std::atomic<uint64_t> done{0};               // of the last one
   } producers[kProducers];
-  std::atomic<uint64_t> consumers_killed{0};
+  std::atomic<uint64_t> producers_lives{0};
+  std::atomic<uint64_t> consumers_lives{0};
   std::atomic<uint64_t> bad{0};
-  std::atomic<uint8_t> received[kProducers][kMost];
+  // Of each message: kPut when Put() has returned, and how often it was received.
+  static constexpr uint8_t kPut = 0x80;
+  std::atomic<uint8_t> messages[kProducers][kMost];
 };
 
 struct Head {
@@ -90,12 +92,13 @@ class QueueStressTest : public ::testing::Test {
       return;
     }
     last[head.producer] = head.number;
-    record_->received[head.producer][head.number].fetch_add(1);
+    record_->messages[head.producer][head.number].fetch_add(1);
   }
 
   void Produce(Worker& worker, const Queue<std::string>& queue) {
     const auto self = static_cast<uint64_t>(worker.index());
     auto& mine = record_->producers[self];
+    record_->producers_lives.fetch_add(1);
     while (!worker.Stopping()) {
       const uint64_t number = mine.begun.fetch_add(1) + 1;
       if (number % 7 == 0) {
@@ -104,11 +107,12 @@ class QueueStressTest : public ::testing::Test {
       } else if (!queue.Put(MessageOf(self, number)).ok()) {
         return;
       }
-      mine.done.store(number);
+      record_->messages[self][number].fetch_or(Record::kPut);
       worker.Progress();
     }
   }
   void Consume(Worker& worker, const Queue<std::string>& queue) {
+    record_->consumers_lives.fetch_add(1);
     std::vector<uint64_t> last(kProducers, 0);
     while (!worker.Stopping()) {
       const absl::StatusOr<std::string> message = queue.Get(absl::Seconds(100));
@@ -145,27 +149,31 @@ class QueueStressTest : public ::testing::Test {
     EXPECT_EQ(Check(), absl::OkStatus());
   }
 
-  // A receiver that is killed takes along what it has just got: one message at most.
+  // A receiver that is killed takes along what it has just got: one message at most. A sender that
+  // is killed has put the one that it was at, or not.
   void CheckAll(const KillerReport& report) {
     uint64_t all = 0;
-    uint64_t gone = 0;
+    uint64_t gone_with_receivers = 0;
+    uint64_t gone_with_senders = 0;  // or with a receiver
     for (int p = 0; p < kProducers; ++p) {
       const auto& producer = record_->producers[p];
-      // Of a call that ended with its process nobody knows. One number of each generation.
-      uint64_t unknown = 0;
       for (uint64_t n = 1; n <= producer.begun.load(); ++n) {
-        const unsigned received = record_->received[p][n].load();
+        const unsigned message = record_->messages[p][n].load();
+        const unsigned received = message & ~unsigned{Record::kPut};
         ASSERT_LE(received, 1u) << "message " << n << " of " << p << " was doubled";
-        unknown += received == 0;
         all += received;
+        if (received != 0) continue;
+        ((message & Record::kPut) != 0 ? gone_with_receivers : gone_with_senders) += 1;
       }
-      gone += unknown;
     }
-    EXPECT_LE(gone, static_cast<uint64_t>(report.kills + kWorkers));
+    EXPECT_LE(gone_with_receivers, record_->consumers_lives.load());
+    EXPECT_LE(gone_with_senders, record_->producers_lives.load());
     EXPECT_GT(all, 1000u);
     RecordProperty("messages", static_cast<int>(all));
-    std::printf("%d kills, %llu messages, %llu went with their sender or receiver\n", report.kills,
-                static_cast<unsigned long long>(all), static_cast<unsigned long long>(gone));
+    std::printf("%d kills, %llu messages, %llu went with their receiver, %llu with their sender\n",
+                report.kills, static_cast<unsigned long long>(all),
+                static_cast<unsigned long long>(gone_with_receivers),
+                static_cast<unsigned long long>(gone_with_senders));
   }
 
   Record* record_;

@@ -21,15 +21,19 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "mp/internal/queue_calls.h"
 #include "mp/or_die.h"
 #include "mp/process.h"
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
+#include "shared/internal/handle_access.h"
+#include "shared/internal/lane.h"
 #include "sync/event.h"
 #include "sync/lock.h"
 #include "sync/value.h"
 #include "tests/support/bury.h"
+#include "tests/support/child.h"
 #include "tests/support/copy.h"
 #include "tests/support/futex_waitv.h"
 #include "tests/support/held_duty.h"
@@ -38,7 +42,9 @@ namespace mp {
 namespace {
 
 using Words = std::map<std::string, std::vector<int>>;
+using testing::Child;
 using testing::Settle;
+using testing::Steps;
 
 absl::StatusCode CodeOf(const absl::Status& status) { return status.code(); }
 template <class T>
@@ -115,6 +121,13 @@ TEST(QueueTest, CarriesLongValuesThatAreBytes) {
   large.numbers[9999] = 7;
   ASSERT_EQ(queue.Put(large), absl::OkStatus());
   EXPECT_EQ(queue.Get().value().numbers[9999], 7);
+  for (int i = 0; i < 3; ++i) {
+    large.numbers[9999] = i;
+    OrDie(queue.Put(large));
+  }
+  const std::vector<Large> many = queue.GetMany(5).value();
+  ASSERT_EQ(many.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(many[static_cast<size_t>(i)].numbers[9999], i);
 }
 
 // test_fork: what was put before the fork is there after it, and each item comes once.
@@ -492,6 +505,19 @@ TEST(QueueTest, ANewOneInAClosedOnesPlaceIsOpen) {
   }
 }
 
+// The others are not looked up with every call.
+TEST(QueueTest, AClosedOneIsHardlyInTheWayOfOthers) {
+  const Queue<int> closed;
+  closed.Close();
+  std::vector<Queue<int>> others(64);
+  int marked = 0;
+  for (const Queue<int>& other : others) {
+    marked += internal::QueueCalls::MayBeClosed(*internal::HandleAccess::StateOf(other));
+    EXPECT_EQ(other.Put(1), absl::OkStatus());
+  }
+  EXPECT_LT(marked, 16);
+}
+
 TEST(QueueTest, AShutDownOneDrains) {
   const Queue<int> queue;
   OrDie(queue.PutMany({1, 2}));
@@ -608,6 +634,25 @@ TEST_F(QueueWakeTest, WhoNeedsLessIsWokenBesideWhoNeedsMore) {
   for (int i = 0; i < 5; ++i) EXPECT_TRUE(queue.Get().ok());
   ExpectEnds(many);
   EXPECT_EQ(queue.Qsize(), 6u);
+}
+
+// Of a process without a lane the others learn a second later that it has died.
+TEST(QueueTest, WhoPutsOrGetsIsWatched) {
+  const Queue<int> queue;
+  for (const bool puts : {true, false}) {
+    Child child([&](Steps& step) {
+      EXPECT_TRUE(puts ? queue.Put(1).ok() : queue.Get().ok());
+      step("done");
+    });
+    ASSERT_TRUE(child.RunTo("done"));
+    internal::LaneTable& lanes = Domain::Current()->lanes();
+    int count = 0;
+    for (uint32_t i = 0; i < lanes.committed(); ++i) {
+      count += lanes[i].process.load() == Domain::LastForked();
+    }
+    EXPECT_EQ(count, 1);
+    EXPECT_EQ(child.Finish(), 0);
+  }
 }
 
 TEST(QueueTest, IsListedByName) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "mp/joinable_queue.h"
 #include "mp/or_die.h"
 #include "mp/pipe.h"
 #include "mp/process.h"
@@ -23,11 +25,14 @@
 #include "shared/domain.h"
 #include "shared/inspect.h"
 #include "tests/support/bury.h"
+#include "tests/support/child.h"
 
 namespace mp {
 namespace {
 
+using testing::Child;
 using testing::Settle;
+using testing::Steps;
 using Indices = std::vector<size_t>;
 
 TEST(QueueWaitTest, OneWithAValueIsReady) {
@@ -199,6 +204,109 @@ TEST(QueueWaitTest, WithoutDescriptorsAPutSaysSo) {
   OrDie(queue.Put(7));
   waiter.Join();
   EXPECT_EQ(waiter.exitcode(), 7);
+}
+
+// A Waitable may be kept, and copied, and each wait is one of its own.
+TEST(QueueWaitTest, OneThatIsKeptServesManyWaits) {
+  const Queue<int> queue;
+  const Waitable kept(queue);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(Wait({kept, kept}, absl::ZeroDuration()).status().code(),
+              absl::StatusCode::kDeadlineExceeded);
+    std::vector<std::thread> waiters;
+    for (int i = 0; i < 2; ++i) {
+      // Who puts calls one after the other: the one that wakes may come before the other's call.
+      waiters.emplace_back([kept] { EXPECT_FALSE(Wait({kept, kept}).value().empty()); });
+    }
+    OrDie(queue.Put(1));
+    for (std::thread& waiter : waiters) waiter.join();
+    EXPECT_EQ(Wait({kept, kept}).value(), Indices({0, 1}));
+    EXPECT_EQ(queue.TryGet().value(), 1);
+  }
+}
+
+// It is told by one that has no descriptor left to do so.
+TEST(QueueWaitTest, WhereAllDescriptorsAreTakenWhoWaitsIsCalledYet) {
+  for (const bool shuts : {false, true}) {
+    const Queue<int> queue;
+    Child waiter([&](Steps& step) {
+      step("up");
+      EXPECT_EQ(Wait({queue}).value(), Indices({0}));
+    });
+    ASSERT_TRUE(waiter.RunTo("up"));
+    waiter.Go();
+    ASSERT_TRUE(waiter.WaitUntilAsleep());
+    Child caller([&] {
+      std::vector<int> taken;
+      for (int fd = dup(STDIN_FILENO); fd >= 0; fd = dup(STDIN_FILENO)) taken.push_back(fd);
+      const absl::Status put = shuts ? absl::OkStatus() : queue.Put(1);
+      if (shuts) queue.Shutdown();
+      // That was another thread's own copy of them.
+      EXPECT_EQ(dup(STDIN_FILENO), -1);
+      for (const int fd : taken) close(fd);
+      EXPECT_EQ(put, absl::OkStatus());
+    });
+    EXPECT_EQ(caller.Finish(), 0);
+    EXPECT_EQ(waiter.Finish(), 0);
+  }
+}
+
+// JoinableQueue --------------------------------------------------------------------------------
+
+TEST(JoinableQueueWaitTest, OneWithAValueIsReady) {
+  const JoinableQueue<int> queue;
+  EXPECT_EQ(Wait({queue}, absl::ZeroDuration()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  Process child([queue] { OrDie(queue.Put(1)); });
+  OrDie(child.Start());
+  EXPECT_EQ(Wait({queue}).value(), Indices({0}));
+  EXPECT_EQ(queue.Get().value(), 1);
+  EXPECT_EQ(Wait({queue}, absl::ZeroDuration()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  child.Join();
+}
+
+TEST(JoinableQueueWaitTest, WhatComesBackIsReady) {
+  const JoinableQueue<int> queue;
+  for (const bool dies : {false, true}) {
+    OrDie(queue.Put(1));
+    Child worker([&](Steps& step) {
+      {
+        const auto lease = queue.Lease();
+        step("leased");
+        if (dies) raise(SIGKILL);
+      }
+      step("returned");
+    });
+    ASSERT_TRUE(worker.RunTo("leased"));
+    EXPECT_EQ(Wait({queue}, absl::ZeroDuration()).status().code(),
+              absl::StatusCode::kDeadlineExceeded);
+    std::thread waiter([&] { EXPECT_EQ(Wait({queue}).value(), Indices({0})); });
+    worker.Go();
+    waiter.join();
+    EXPECT_EQ(queue.TryGet().value(), 1);
+    EXPECT_EQ(worker.Finish(), dies ? -SIGKILL : 0);
+  }
+}
+
+// Not while something may come back.
+TEST(JoinableQueueWaitTest, TheEndIsReady) {
+  const JoinableQueue<int> queue;
+  OrDie(queue.Put(1));
+  Child worker([&](Steps& step) {
+    auto lease = queue.Lease();
+    step("leased");
+    queue.Shutdown();
+    step("shut");
+    lease->Finish();
+  });
+  ASSERT_TRUE(worker.RunTo("shut"));
+  EXPECT_EQ(Wait({queue}, absl::Milliseconds(60)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  std::thread waiter([&] { EXPECT_EQ(Wait({queue}).value(), Indices({0})); });
+  EXPECT_EQ(worker.Finish(), 0);
+  waiter.join();
+  EXPECT_EQ(queue.Get().status().code(), absl::StatusCode::kOutOfRange);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -22,6 +23,8 @@
 #include "shared/raw_array.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
+#include "sync/lock.h"
+#include "sync/lock_guard.h"
 #include "tests/support/bury.h"
 #include "tests/support/killer.h"
 #include "tests/support/settings.h"
@@ -38,6 +41,76 @@ using testing::Stress;
 using testing::Worker;
 
 using Words = std::vector<int, Allocator<int>>;
+
+// What they share: an object that has handles to others, one of which has memory of its own. Its
+// lock says whether the two belong together.
+struct Seat {
+  explicit Seat(int number) : mark(number), words(100, number) {}
+  Lock lock;
+  RawValue<int> mark;
+  Shared<Words> words;
+};
+
+// Where they find one another's: each lock is for the handle beside it.
+struct Board {
+  struct Place {
+    Lock lock;
+    Shared<Seat> seat{0};
+  };
+  std::array<Place, 4> places;
+};
+
+// A copy that is out of the domain. Of a handle nothing is ever half there, whoever has died.
+Shared<Seat> SeatOf(const Board::Place& place) {
+  const LockGuard guard(place.lock);
+  if (guard.owner_died()) place.lock.MarkConsistent();
+  return place.seat;
+}
+
+void Place(Board::Place& place, const Shared<Seat>& seat) {
+  const LockGuard guard(place.lock);
+  if (guard.owner_died()) place.lock.MarkConsistent();
+  place.seat = seat;
+}
+
+void ChangeAtRandom(Seat& seat, std::mt19937_64& random) {
+  const LockGuard guard(seat.lock);
+  if (guard.owner_died()) {
+    // The words may be half written.
+    const int mark = *seat.mark;
+    seat.words = Shared<Words>(10, mark);
+    seat.lock.MarkConsistent();
+  }
+  for (const int word : *seat.words) {
+    if (word != *seat.mark) abort();
+  }
+  const int mark = static_cast<int>(random() % 1000);
+  if (random() % 2 == 0) {
+    seat.words->assign(random() % 3000, mark);
+  } else {
+    seat.words = Shared<Words>(random() % 3000, mark);
+  }
+  *seat.mark = mark;
+}
+
+void ShareAtRandom(Board& board, std::mt19937_64& random, std::optional<Shared<Seat>>& kept) {
+  auto place = [&]() -> Board::Place& { return board.places[random() % board.places.size()]; };
+  switch (random() % 4) {
+    case 0:
+      Place(place(), Shared<Seat>(static_cast<int>(random() % 1000)));
+      break;
+    case 1:
+      Place(place(), SeatOf(place()));
+      break;
+    case 2:
+      kept = SeatOf(place());
+      break;
+    default:
+      if (kept.has_value()) Place(place(), *kept);
+  }
+  const Shared<Seat> seat = kept.has_value() ? *kept : SeatOf(place());
+  ChangeAtRandom(*seat, random);
+}
 
 void UseAtRandom(std::mt19937_64& random) {
   Domain& domain = *Domain::Current();
@@ -70,14 +143,19 @@ void UseAtRandom(std::mt19937_64& random) {
   }
 }
 
-void Work(Worker& worker) {
+void Work(Worker& worker, Board& board) {
   std::mt19937_64 random(worker.generation() * 1000 + static_cast<uint64_t>(worker.index()));
+  std::optional<Shared<Seat>> kept;
   while (!worker.Stopping()) {
     UseAtRandom(random);
+    ShareAtRandom(board, random, kept);
     if (random() % 8 == 0) {
       const pid_t pid = fork();
       if (pid == 0) {
-        for (uint64_t i = random() % 4; i > 0; --i) UseAtRandom(random);
+        for (uint64_t i = random() % 4; i > 0; --i) {
+          UseAtRandom(random);
+          ShareAtRandom(board, random, kept);
+        }
         if (random() % 4 == 0) raise(SIGKILL);
         _exit(0);
       }
@@ -94,16 +172,19 @@ TEST(BurialStressTest, RandomKillsLeaveNothingBehind) {
   const size_t before = Stats().in_use;
   KillerOptions options;
   options.workers = 16;
-  options.kills = Stress() ? 20'000 : kSanitized ? 50 : 200;
+  options.kills = Stress() ? 20'000 : kSanitized ? 50 : 100;
   options.stops = 0.1;
   // Each of them walks the heap to bury, all at once on few processors.
   options.patience = std::chrono::minutes(1);
   options.longest_life = std::chrono::microseconds(1000);
-  const KillerReport report = RunKiller(Work, options);
-  EXPECT_TRUE(report.Clean()) << report.Summary();
-
-  // Children of workers that were killed end by themselves.
-  testing::SettleUntilAlone();
+  {
+    const Shared<Board> board;
+    const KillerReport report =
+        RunKiller([&board](Worker& worker) { Work(worker, *board); }, options);
+    EXPECT_TRUE(report.Clean()) << report.Summary();
+    // Children of workers that were killed end by themselves.
+    testing::SettleUntilAlone();
+  }
   EXPECT_EQ(Check(), absl::OkStatus());
   EXPECT_EQ(Stats().in_use, before) << Stats().ToString();
 }

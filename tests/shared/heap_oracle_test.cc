@@ -164,6 +164,7 @@ void UseAndCheck(const TestHeap& heap, uint64_t seed, int steps) {
 
 int Steps() { return (Stress() ? 1'000'000 : 20'000) / kSlowness; }
 
+// CPython's test_heap.
 TEST(HeapOracleTest, RandomUseAgreesWithTheOracle) {
   const TestHeap heap({.size = 2 * kGiB, .commit_limit = kGiB});
   const uint64_t seed = Seed(1);

@@ -77,7 +77,7 @@ TEST(HeapStressTest, RandomKillsLeaveItWholeAndNothingBehind) {
   const TestHeap heap({.size = 512 * kMiB, .commit_limit = 512 * kMiB, .arenas = 4});
   KillerOptions options;
   options.workers = kWorkers;
-  options.kills = Stress() ? 10'000 : kSanitized ? 50 : 2000;
+  options.kills = Stress() ? 10'000 : kSanitized ? 50 : 500;
   options.longest_life = std::chrono::microseconds(Stress() ? 3000 : 500);
   const KillerReport report = RunKiller([&](Worker& worker) { Work(heap, worker); }, options);
   EXPECT_TRUE(report.Clean()) << report.Summary();

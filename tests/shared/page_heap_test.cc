@@ -167,6 +167,27 @@ TEST(PageHeapTest, WhatAFreeTakesPast8MiBGoesBack) {
   EXPECT_EQ(pages.Broken(), "");
 }
 
+// What was left over once does not stand in the way of what is used again and again.
+TEST(PageHeapTest, PiecesMakeRoomForWhatIsFreed) {
+  const Pages pages;
+  constexpr uint32_t kPiece = 60;
+  std::vector<uint32_t> pieces;
+  for (uint32_t i = 0; i <= PageHeap::kKeptPages / kPiece; ++i) {
+    pieces.push_back(pages.Get(kPiece));
+    pages.Get(1);  // so that they stay pieces
+  }
+  const uint32_t large = pages.Get(256);
+  for (const uint32_t piece : pieces) pages->Free(piece, kAlice);
+  EXPECT_EQ(pages.Free(), PageHeap::kKeptPages);
+  for (int i = 0; i < 3; ++i) {
+    pages->Free(large, kAlice);
+    EXPECT_EQ(pages.Free(), PageHeap::kKeptPages);
+    EXPECT_EQ(pages.Resident(large, 256), 256u);
+    EXPECT_EQ(pages.Broken(), "");
+    EXPECT_EQ(pages.Get(256), large);
+  }
+}
+
 TEST(PageHeapTest, ASpanHasItsOwner) {
   const Pages pages;
   const uint32_t page = *pages->Allocate(3, kBob, kAlice);

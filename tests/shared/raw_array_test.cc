@@ -207,6 +207,7 @@ template <typename P>
 class RawArrayPeerTest : public ::testing::Test {};
 TYPED_TEST_SUITE(RawArrayPeerTest, Peers, PeerNames);
 
+// CPython's test_rawarray.
 TYPED_TEST(RawArrayPeerTest, WhatOneWritesTheOtherReads) {
   const RawArray<int> array(1000);
   TypeParam peer([&](auto& step) {

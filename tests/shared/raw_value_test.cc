@@ -102,6 +102,7 @@ template <typename P>
 class RawValuePeerTest : public ::testing::Test {};
 TYPED_TEST_SUITE(RawValuePeerTest, Peers, PeerNames);
 
+// CPython's test_rawvalue.
 TYPED_TEST(RawValuePeerTest, WhatOneWritesTheOtherReads) {
   const RawValue<Point> point;
   const RawValue<int> number(1);

@@ -27,6 +27,13 @@ using Stop = Victim::Stop;
 // A loop that waits for somebody who does not move, rather than an operation.
 constexpr size_t kMostInstructions = 1'000'000;
 
+// Unoptimized there are several times as many instructions to step through.
+#ifdef NDEBUG
+constexpr bool kOptimized = true;
+#else
+constexpr bool kOptimized = false;
+#endif
+
 // So many routes are tried to a point, each without what the one before has missed. (malloc, for
 // one, does not go the same way each time.)
 constexpr int kRoutes = 4;
@@ -186,6 +193,7 @@ class Sweep {
       instruction.address = victim.pc();
       instruction.repeated = victim.Repeating();
       instruction.syscall = victim.AtSyscall();
+      instruction.forks = instruction.syscall && victim.AtFork();
       Stop stop = victim.Step();
       instruction.slept = stop == Stop::kAsleep;
       trace_.Add(instruction);
@@ -206,7 +214,7 @@ class Sweep {
 
   void Try(const KillPoint& point) {
     for (int route = 0; route < kRoutes; ++route) {
-      if (options_.single_steps || !breakpoints_work_) break;
+      if (options_.single_steps) break;
       if (TryOnce(point, /*by_breakpoint=*/true) || !report_.error.empty()) return;
     }
     if (TryOnce(point, /*by_breakpoint=*/false)) {
@@ -222,10 +230,7 @@ class Sweep {
     Begin(scene);
     if (!report_.error.empty()) return false;
     Victim& victim = *scene.victim;
-    if (!(by_breakpoint ? RunTo(scene, point) : StepTo(scene, point))) {
-      if (victim.NoBreakpoints()) breakpoints_work_ = false;
-      return false;
-    }
+    if (!(by_breakpoint ? RunTo(scene, point) : StepTo(scene, point))) return false;
     const uintptr_t pc = point.asleep ? trace_[point.index].address : victim.pc();
     victim.Kill();
     ++report_.points;
@@ -236,13 +241,24 @@ class Sweep {
   bool RunTo(Scene& scene, const KillPoint& point) {
     Victim& victim = *scene.victim;
     for (const uintptr_t address : routes_->To(point.index)) {
-      const bool step = address == Routes::kStep;
-      const Stop stop = PassSleeps(scene, step ? victim.Step() : victim.RunTo(address));
-      if (stop == (step ? Stop::kStepped : Stop::kAtAddress)) continue;
-      if (!step && !victim.NoBreakpoints()) routes_->Avoid(address);
+      if (Go(scene, address)) continue;
+      if (address != Routes::kStep) routes_->Avoid(address);
       return false;
     }
     return !point.asleep || victim.RunToEnd() == Stop::kAsleep;
+  }
+
+  // One leg of a route.
+  bool Go(Scene& scene, uintptr_t address) {
+    Victim& victim = *scene.victim;
+    if (address == Routes::kStep) return PassSleeps(scene, victim.Step()) == Stop::kStepped;
+    if (victim.pc() == address) {
+      do {
+        if (PassSleeps(scene, victim.Step()) != Stop::kStepped) return false;
+      } while (victim.Repeating());
+      if (victim.pc() == address) return true;
+    }
+    return PassSleeps(scene, victim.RunTo(address)) == Stop::kAtAddress;
   }
 
   bool StepTo(Scene& scene, const KillPoint& point) {
@@ -297,16 +313,16 @@ class Sweep {
   Trace trace_;
   std::optional<Routes> routes_;  // through the trace
   size_t scenes_ = 0;
-  bool breakpoints_work_ = true;
   CrashReport report_;
 };
 
 }  // namespace
 
 CrashOptions::CrashOptions()
-    : sample(kSanitized ? 20
-             : Stress() ? 0
-                        : 200),
+    : sample(kSanitized   ? 10
+             : Stress()   ? 0
+             : kOptimized ? 50
+                          : 12),
       seed(Seed(1)),
       limit(std::chrono::seconds(20) * kSlowness) {}
 

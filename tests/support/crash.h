@@ -83,7 +83,8 @@ struct CrashOptions {
 
   // At most this many points, spread evenly, each a random one of its stretch;
   // 0: every instruction. The ends and the system calls are always there. By
-  // default 200, all with MP_STRESS, 20 under a sanitizer.
+  // default 50, 12 where the tests are not optimized, 10 under a sanitizer, all with
+  // MP_STRESS.
   size_t sample;
 
   uint64_t seed;  // default: MP_SEED, else 1

@@ -72,14 +72,16 @@ void Routes::Plan() {
   // Where a leg may begin, in order, each reached by fewer legs than all behind it: the first of
   // them that is not before i's last is the best for i.
   std::vector<size_t> best;
+  size_t forked = 0;  // where a leg may begin at the earliest: behind the last fork
   for (size_t i = 0; i < trace_.size(); ++i) {
     if (i > 0) {
       size_t from = i - 1;
       if (!IsStep(i)) {
         const size_t same = std::exchange(last[trace_[i].address], i);
-        from = *std::lower_bound(best.begin(), best.end(), same);
+        from = *std::lower_bound(best.begin(), best.end(), std::max(same, forked));
       }
       ways_[i] = {from, ways_[from].legs + 1};
+      if (trace_[i - 1].forks) forked = i;
     }
     while (!best.empty() && ways_[best.back()].legs >= ways_[i].legs) best.pop_back();
     best.push_back(i);
@@ -88,7 +90,7 @@ void Routes::Plan() {
 
 // A breakpoint does not stop between the rounds of a string instruction.
 bool Routes::IsStep(size_t i) const {
-  return trace_[i].repeated || avoided_.contains(trace_[i].address);
+  return trace_[i].repeated || trace_[i - 1].forks || avoided_.contains(trace_[i].address);
 }
 
 std::vector<uintptr_t> Routes::To(size_t index) const {

@@ -18,6 +18,7 @@ namespace mp::testing {
 struct Instruction {
   uintptr_t address = 0;
   bool syscall = false;   // it enters the kernel
+  bool forks = false;     // and makes a process or a thread there
   bool slept = false;     // and slept there
   bool repeated = false;  // all rounds but the first of a string instruction (rep)
 };
@@ -61,7 +62,8 @@ std::vector<KillPoint> ChoosePoints(const Trace& trace, size_t sample, uint64_t 
 // How to bring a process from the first instruction to others with few stops. Of a stop is known
 // only the address: a process runs until it is next there. So to the hundredth round of a loop
 // leads a hundred times an address within; but what all rounds of ten loops call is reached in the
-// last one by way of an instruction that only that loop has.
+// last one by way of an instruction that only that loop has. What forks is stepped over: a copy of
+// the process would stop at the breakpoint, too, and nobody would be there.
 class Routes {
  public:
   explicit Routes(const Trace& trace);

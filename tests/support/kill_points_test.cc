@@ -110,6 +110,16 @@ TEST(RoutesTest, IntoAStringInstructionLeadsAStep) {
   EXPECT_THAT(Routes(trace).To(4), ElementsAre(2, 2, Routes::kStep));
 }
 
+TEST(RoutesTest, AForkIsSteppedOver) {
+  Trace trace = Of({1, 2});
+  trace.Add({.address = 3, .syscall = true, .forks = true});
+  for (const uintptr_t address : {4, 5, 4}) trace.Add({.address = address});
+  EXPECT_THAT(Routes(trace).To(2), ElementsAre(3));
+  EXPECT_THAT(Routes(trace).To(3), ElementsAre(3, Routes::kStep));
+  EXPECT_THAT(Routes(trace).To(4), ElementsAre(3, Routes::kStep, 5));
+  EXPECT_THAT(Routes(trace).To(5), ElementsAre(3, Routes::kStep, 4));
+}
+
 TEST(RoutesTest, WhatIsAvoidedIsGoneAroundOrSteppedTo) {
   const Trace trace = Of({1, 2, 2, 3, 4, 2});
   Routes routes(trace);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,14 +19,9 @@
 namespace mp::testing {
 namespace {
 
-constexpr int kFromMark = 0x80;         // si_code SI_KERNEL: int3
-constexpr int kFromBreakpoint = 4;      // si_code TRAP_HWBKPT
-constexpr long kEnableRegister0 = 0x1;  // DR7: register 0, on execution, one byte
+constexpr int kFromInt3 = 0x80;  // si_code SI_KERNEL
+constexpr long kInt3 = 0xcc;
 constexpr std::chrono::milliseconds kForever = std::chrono::hours(24);
-
-size_t DebugRegister(int number) {
-  return offsetof(struct user, u_debugreg) + sizeof(long) * static_cast<size_t>(number);
-}
 
 // Reads the eight bytes at `address`; eight times 0xff if there are not as
 // many.
@@ -66,7 +62,7 @@ Victim::~Victim() {
 Victim::Stop Victim::Step() {
   const uintptr_t before = pc();
   if (before == repeating_) return FinishRepetition();
-  SetBreakpoint(0);
+  ClearBreakpoint();
   const Stop stop = Resume(PTRACE_SINGLESTEP);
   const bool stayed = stop == Stop::kStepped && pc() == before;
   repeating_ = stayed && RepeatedLength(before) > 0 ? before : 0;
@@ -87,22 +83,11 @@ Victim::Stop Victim::FinishRepetition() {
 }
 
 Victim::Stop Victim::RunTo(uintptr_t address) {
-  // The processor passes a breakpoint at which it has stopped, but not one that is set under it.
-  if (address != breakpoint_ && address == pc()) {
-    const Stop stop = Step();
-    if (stop != Stop::kStepped || pc() == address) {
-      return stop == Stop::kStepped ? Stop::kAtAddress : stop;
-    }
-  }
-  if (!SetBreakpoint(address)) {
-    no_breakpoints_ = true;
-    return Stop::kStepped;
-  }
-  return Resume(PTRACE_CONT);
+  return SetBreakpoint(address) ? Resume(PTRACE_CONT) : Stop::kStepped;
 }
 
 Victim::Stop Victim::RunToEnd() {
-  SetBreakpoint(0);
+  ClearBreakpoint();
   return Resume(PTRACE_CONT);
 }
 
@@ -149,10 +134,8 @@ Victim::Stop Victim::Await(std::chrono::milliseconds limit) {
     }
     const int signal = WSTOPSIG(*status);
     if (signal == SIGTRAP) {
-      const int code = TrapCode(pid_);
-      if (code == kFromMark) return Stop::kAtEnd;
-      if (code == kFromBreakpoint) return Stop::kAtAddress;
-      return Stop::kStepped;
+      if (TrapCode(pid_) != kFromInt3) return Stop::kStepped;
+      return Hit() ? Stop::kAtAddress : Stop::kAtEnd;
     }
     // A signal on its way to the victim: the victim's business.
     const int request = request_ == 0 ? PTRACE_CONT : request_;
@@ -162,7 +145,7 @@ Victim::Stop Victim::Await(std::chrono::milliseconds limit) {
 
 void Victim::Finish() {
   if (!alive()) return;
-  SetBreakpoint(0);
+  ClearBreakpoint();
   Stop stop = Resume(PTRACE_CONT);
   while (stop == Stop::kAsleep) stop = Await(kForever);
   if (alive()) Kill();
@@ -193,6 +176,11 @@ bool Victim::AtSyscall() const {
   return bytes[0] == 0x0f && bytes[1] == 0x05;
 }
 
+bool Victim::AtFork() const {
+  const long number = ptrace(PTRACE_PEEKUSER, pid_, offsetof(struct user, regs.rax), nullptr);
+  return number == SYS_clone || number == SYS_clone3 || number == SYS_fork || number == SYS_vfork;
+}
+
 // The length of the string instruction with rep at `address`; 0: it is none.
 size_t Victim::RepeatedLength(uintptr_t address) const {
   unsigned char bytes[8];
@@ -215,12 +203,28 @@ size_t Victim::RepeatedLength(uintptr_t address) const {
 
 bool Victim::SetBreakpoint(uintptr_t address) {
   if (address == breakpoint_) return true;
-  if (ptrace(PTRACE_POKEUSER, pid_, DebugRegister(0), address) != 0) return false;
-  if ((address == 0) != (breakpoint_ == 0)) {
-    const long control = address == 0 ? 0 : kEnableRegister0;
-    if (ptrace(PTRACE_POKEUSER, pid_, DebugRegister(7), control) != 0) return false;
-  }
+  ClearBreakpoint();
+  errno = 0;
+  const long text = ptrace(PTRACE_PEEKTEXT, pid_, address, nullptr);
+  if (errno != 0) return false;
+  if (ptrace(PTRACE_POKETEXT, pid_, address, (text & ~0xffL) | kInt3) != 0) return false;
   breakpoint_ = address;
+  replaced_ = text;
+  return true;
+}
+
+void Victim::ClearBreakpoint() {
+  if (breakpoint_ != 0) ptrace(PTRACE_POKETEXT, pid_, breakpoint_, replaced_);
+  breakpoint_ = 0;
+}
+
+// Whether the int3 behind which the victim stands is the breakpoint. If so, the victim is put
+// before what was there.
+bool Victim::Hit() {
+  const uintptr_t address = pc() - 1;
+  if (address != breakpoint_) return false;
+  ClearBreakpoint();
+  ptrace(PTRACE_POKEUSER, pid_, offsetof(struct user, regs.rip), address);
   return true;
 }
 

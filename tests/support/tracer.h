@@ -4,14 +4,18 @@
 // brought to any instruction of it and killed there.
 //
 //   Patience patience;
-//   Victim victim(patience, prepare, operation);   // stands before the
-//   operation victim.Step();                                 // one instruction
-//   victim.RunTo(address);                         // hardware breakpoint
+//   Victim victim(patience, prepare, operation);   // stands before the operation
+//   victim.Step();                                 // one instruction
+//   victim.RunTo(address);                         // to a breakpoint
 //   victim.Kill();                                 // SIGKILL, and reaped
 //
 // Nothing but what is between the operation's marks is stepped. The victim is
 // forked without exec, so its addresses are the caller's. Only the thread that
 // makes a Victim may use it: to the kernel, that thread is the tracer.
+//
+// A breakpoint is an int3 in the victim's copy of the program, not a debug register: many
+// virtual machines have none, or accept an address and then never stop there. What the victim
+// forks inherits it, and another thread of the victim dies of it. So a fork is passed by Step().
 
 #ifndef MP_TESTS_SUPPORT_TRACER_H_
 #define MP_TESTS_SUPPORT_TRACER_H_
@@ -52,9 +56,8 @@ class Victim {
   // prefix is two: its first round, then all others at once.
   Stop Step();
 
-  // Runs until it is about to execute the instruction at `address`; where it
-  // stands now does not count. NoBreakpoints() tells that this cannot work
-  // here.
+  // Runs until it is about to execute the instruction at `address`, which is not where it
+  // stands now. kStepped: it has not moved, for there can be no breakpoint.
   Stop RunTo(uintptr_t address);
 
   // Runs on without stopping anywhere before the end of the operation.
@@ -75,8 +78,8 @@ class Victim {
   pid_t pid() const { return pid_; }
   uintptr_t pc() const;                               // of a stopped victim: the next instruction
   bool AtSyscall() const;                             // the next instruction enters the kernel
+  bool AtFork() const;                                // and makes a process or a thread there
   bool Repeating() const { return repeating_ != 0; }  // in the middle of a rep
-  bool NoBreakpoints() const { return no_breakpoints_; }
   const std::string& death() const { return death_; }
 
  private:
@@ -85,14 +88,16 @@ class Victim {
   size_t RepeatedLength(uintptr_t address) const;
   void Died(int status);
   bool SetBreakpoint(uintptr_t address);
+  void ClearBreakpoint();
+  bool Hit();
 
   Patience& patience_;
   pid_t pid_ = 0;
-  uintptr_t breakpoint_ = 0;  // address in debug register 0; 0: off
+  uintptr_t breakpoint_ = 0;  // where an int3 stands; 0: nowhere
+  long replaced_ = 0;         // the eight bytes from there on, as they were
   uintptr_t repeating_ = 0;   // string instruction of which one round was made
   int request_ = 0;           // of the last Resume
   int64_t slept_at_ = -1;     // context switches when last reported asleep
-  bool no_breakpoints_ = false;
   std::string death_;
 };
 

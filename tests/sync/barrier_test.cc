@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -229,7 +231,8 @@ TYPED_TEST(BarrierTest, ATimeoutBoundsTheActionToo) {
   const Inherited<Gate> gate;
   const Barrier barrier(2, {.action = [&gate] { gate->Wait(); }});
   auto waiter = this->StartWaiter(barrier, [barrier] {
-    EXPECT_THAT(barrier.Wait(absl::Milliseconds(100)).status(),
+    // Long enough to be seen asleep on a busy machine.
+    EXPECT_THAT(barrier.Wait(absl::Seconds(1)).status(),
                 StatusIs(absl::StatusCode::kDeadlineExceeded));
   });
   TypeParam actor(
@@ -308,6 +311,36 @@ TEST(BarrierProcessTest, SignalsDoNotEndAWait) {
   ASSERT_TRUE(SleepsOnAfterAlarms(waiter));
   EXPECT_THAT(barrier.Wait(), IsOk());
   EXPECT_EQ(waiter.Finish(), 0);
+}
+
+// A thread has ended, and its process lives: it takes a while to tell that from a death.
+TEST(BarrierProcessTest, ATimeoutBoundsTheLookForTheDead) {
+  const Barrier barrier(2);
+  Child other([&](auto& step) {
+    signal(SIGUSR1, [](int) { syscall(SYS_exit, 0); });  // as the kernel sees it
+    for (;;) {
+      std::atomic<pid_t> tid(0);
+      std::thread waiter([&] {
+        tid.store(static_cast<pid_t>(syscall(SYS_gettid)));
+        static_cast<void>(barrier.Wait());
+      });
+      while (barrier.NWaiting() == 0) std::this_thread::yield();
+      pthread_kill(waiter.native_handle(), SIGUSR1);
+      waiter.detach();
+      while (access(absl::StrCat("/proc/self/task/", tid.load()).c_str(), F_OK) == 0) {
+        std::this_thread::yield();
+      }
+      step("gone");
+    }
+  });
+  ASSERT_TRUE(other.RunTo("gone"));
+  EXPECT_THAT(barrier.Wait(absl::ZeroDuration()).status(),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("not known in time")));
+  EXPECT_TRUE(barrier.Broken());
+  barrier.Reset();
+  // Who has the time is told that it lives, and so has come.
+  ASSERT_TRUE(other.RunTo("gone"));
+  EXPECT_THAT(barrier.Wait(), IsOk());
 }
 
 TEST(BarrierProcessTest, MayBeDroppedWhileOthersWait) {

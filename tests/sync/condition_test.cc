@@ -163,6 +163,7 @@ TYPED_TEST(ConditionTest, WhoTimedOutIsNotCounted) {
   for (auto& peer : peers) EXPECT_EQ(peer->Finish(), 0);
 }
 
+// CPython's test_wait_result, but for its signal, which does not end a wait here.
 TYPED_TEST(ConditionTest, WaitSaysWhetherItWasNotified) {
   TypeParam peer([this](auto& step) {
     const LockGuard guard(this->condition_);
@@ -177,6 +178,7 @@ TYPED_TEST(ConditionTest, WaitSaysWhetherItWasNotified) {
   EXPECT_EQ(peer.Finish(), 0);
 }
 
+// CPython's test_timeout of _TestCondition.
 TYPED_TEST(ConditionTest, ATimeoutBoundsTheWait) {
   using Clock = std::chrono::steady_clock;
   const LockGuard guard(this->condition_);

@@ -60,6 +60,7 @@ TYPED_TEST(LockDeathTest, ACopyThatForkDidNotMakeEndsAtItsFirstUse) {
   EXPECT_DEATH(EndAsACopy([&] { (void)lock.Acquire(absl::Seconds(1)); }), kWords);
 }
 
+// The end of CPython's test_lock and of its test_rlock.
 TYPED_TEST(LockDeathTest, ReleaseOfAFreeLockEndsTheProcess) {
   const TypeParam lock({.name = "jobs"});
   const std::string line = absl::StrCat("^mp: ", this->kKind, " \"jobs\": released by ", kSelf,

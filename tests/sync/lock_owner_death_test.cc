@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
 #include <thread>
 #include <vector>
 
@@ -15,9 +18,11 @@
 #include "sync/lock.h"
 #include "sync/lock_guard.h"
 #include "sync/rlock.h"
+#include "sync/semaphore.h"
 #include "tests/support/child.h"
 #include "tests/support/one_cpu.h"
 #include "tests/support/peer.h"
+#include "tests/support/settings.h"
 #include "tests/sync/lock_types.h"
 
 // What tests do to locks on purpose the thread-safety analysis would not let them.
@@ -34,6 +39,7 @@ using testing::Locks;
 using testing::OneCpu;
 using testing::PeerNames;
 using testing::Peers;
+using testing::Stress;
 
 template <typename L>
 class LockOwnerDeathTest : public ::testing::Test {};
@@ -218,6 +224,45 @@ TYPED_TEST(LockOwnerDeathTest, TheEndOfTheHoldingThreadIsADeath) {
   EXPECT_TRUE(lock.owner_died());
   lock.MarkConsistent();
   lock.Release();
+}
+
+// Who has much memory takes the kernel long to end.
+TEST(LargeOwnerDeathTest, WhatAProcessOfGigabytesHadIsHandedOn) {
+  const size_t size = Stress() ? size_t{4} << 30 : size_t{256} << 20;
+  const size_t available = static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES)) * 4096;
+  if (available < 2 * size) GTEST_SKIP() << available << " bytes of memory are free";
+  const Lock lock;
+  const Semaphore semaphore(1);
+  Child holder([&](auto& step) {
+    void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    madvise(memory, size, MADV_NOHUGEPAGE);
+    ASSERT_EQ(madvise(memory, size, MADV_POPULATE_WRITE), 0);
+    lock.Acquire();
+    const Permit permit = semaphore.AcquirePermit();
+    step("has them");
+  });
+  Child next([&](auto& step) {
+    step("before");
+    lock.Acquire();
+    EXPECT_TRUE(lock.owner_died());
+    lock.Release();
+  });
+  Child other([&](auto& step) {
+    step("before");
+    semaphore.Acquire();
+  });
+  ASSERT_TRUE(holder.RunTo("has them"));
+  for (Child* sleeper : {&next, &other}) {
+    ASSERT_TRUE(sleeper->RunTo("before"));
+    sleeper->Go();
+    ASSERT_TRUE(sleeper->WaitUntilAsleep());
+  }
+  // Nobody reaps it meanwhile.
+  ASSERT_EQ(kill(holder.pid(), SIGKILL), 0);
+  EXPECT_EQ(next.Finish(), 0);
+  EXPECT_EQ(other.Finish(), 0);
 }
 
 TYPED_TEST(LockOwnerDeathTest, AnEndWithoutReleaseIsADeath) {

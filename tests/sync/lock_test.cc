@@ -226,6 +226,7 @@ TYPED_TEST(LockTest, StdLocksTakeConstHandlesToo) {
   EXPECT_TRUE(lock.Locked());
 }
 
+// CPython's test_lock_context.
 TYPED_TEST(LockTest, LockGuardHoldsItToTheEndOfItsScope) {
   const TypeParam lock;
   {
@@ -319,6 +320,7 @@ TEST(GlobalLockTest, WorksThoughMadeBeforeMain) {
   EXPECT_TRUE(global_lock.Locked());
 }
 
+// CPython's test_lock.
 TEST(PlainLockTest, TryAcquireFailsWhileTheCallerHoldsIt) {
   const Lock lock;
   lock.Acquire();
@@ -333,6 +335,7 @@ TEST(PlainLockTest, TryAcquireFailsWhileTheCallerHoldsIt) {
   EXPECT_FALSE(lock.Locked());
 }
 
+// CPython's test_rlock.
 TEST(RLockTest, IsFreeWhenItWasReleasedAsOften) {
   const RLock lock;
   lock.Acquire();

@@ -81,7 +81,7 @@ class RWLockCrashTest : public ::testing::Test {
   }
   static void Sweep(const CrashCase& crash, bool sleeps = false) {
     CrashOptions options;
-    options.sample = std::min(options.sample, size_t{70});  // there are many sweeps
+    options.sample = std::min(options.sample, size_t{50});  // there are many sweeps
     const CrashReport report = RunCrashSweep(crash, options);
     EXPECT_TRUE(report.Clean()) << report.Summary();
     if (sleeps) {

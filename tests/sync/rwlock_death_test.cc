@@ -192,9 +192,15 @@ TEST_F(RWLockDeathTest, NoMoreReadAtOnceThanTheDomainHasRoomFor) {
     const Semaphore permits(kMost);
     auto* held = new std::vector<Permit>;
     while (held->size() < kMost - kReaders) held->push_back(permits.AcquirePermit());
-    for (size_t i = 0; i <= kReaders; ++i) {
-      (new RWLock({.name = "table"}))->AcquireShared();
+    while ((new RWLock)->TryAcquireShared()) {
     }
+    const RWLock table({.name = "table"});
+    // Who only tries has it not, and leaves nothing behind.
+    if (table.TryAcquireShared() || table.AcquireShared(absl::ZeroDuration()) || table.Locked() ||
+        permits.TryAcquirePermit().has_value() || permits.GetValue() != kReaders) {
+      _exit(1);
+    }
+    table.AcquireShared();
   };
   EXPECT_DEATH(one_more(),
                "^mp: RWLock \"table\": there is no memory, or no room in the domain, for one more "

@@ -64,6 +64,7 @@ TYPED_TEST(AnySemaphoreTest, HasOnePermitUnlessToldOtherwise) {
   EXPECT_EQ(TypeParam(kMost).GetValue(), kMost);
 }
 
+// CPython's test_semaphore and test_bounded_semaphore.
 TYPED_TEST(AnySemaphoreTest, CountsDownAndUp) {
   const TypeParam semaphore(2);
   semaphore.Acquire();
@@ -80,6 +81,7 @@ TYPED_TEST(AnySemaphoreTest, CountsDownAndUp) {
   EXPECT_EQ(semaphore.GetValue(), 2);
 }
 
+// CPython's test_timeout of _TestSemaphore.
 TYPED_TEST(AnySemaphoreTest, ATimeoutEndsTheWait) {
   using Clock = std::chrono::steady_clock;
   const TypeParam semaphore(0);
@@ -185,6 +187,7 @@ TEST(BoundedSemaphoreTest, MayBeginWithNone) {
   EXPECT_EQ(semaphore.GetValue(), 0);
 }
 
+// The end of CPython's test_semaphore.
 TEST(SemaphoreTest, MayHaveMoreThanItBeganWith) {
   const Semaphore semaphore(0);
   semaphore.Release(5);

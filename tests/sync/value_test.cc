@@ -80,6 +80,7 @@ using Types = ::testing::Types<char, signed char, unsigned char, wchar_t, int16_
                                int32_t, uint32_t, int64_t, uint64_t, float, double, bool>;
 TYPED_TEST_SUITE(ValueTypeTest, Types);
 
+// CPython's test_value.
 TYPED_TEST(ValueTypeTest, BeginsAtZeroOrWithItsValueAndIsSetByAnyProcess) {
   EXPECT_EQ(Value<TypeParam>().Get(), TypeParam{});
   const Value<TypeParam> value(static_cast<TypeParam>(1));

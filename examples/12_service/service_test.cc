@@ -14,11 +14,11 @@
 
 namespace {
 
-constexpr char kProgram[] = "examples/11_service/11_service";
+constexpr char kProgram[] = "examples/12_service/12_service";
 
 TEST(ServiceExampleTest, PrintsWhatItsReadmeSays) {
   EXPECT_EQ(mp::testing::OutputOf(std::string(kProgram) + " once"),
-            mp::testing::LastBlockOf("examples/11_service/README.md"));
+            mp::testing::LastBlockOf("examples/12_service/README.md"));
 }
 
 // Sends it to the service when that is up, to all of its group or to itself; returns the rest of

@@ -38,7 +38,7 @@ void Say(const std::string& what) { std::cout << what << std::endl; }
 
 }  // namespace
 
-// `11_service once`: it sends itself SIGTERM when it is up.
+// `12_service once`: it sends itself SIGTERM when it is up.
 int main(int argc, char**) {
   const mp::Cancellation stop;
   const mp::SignalHandlers signals;

@@ -1,0 +1,17 @@
+// ForkserverMain: what the fork server does.
+
+#ifndef MP_MP_INTERNAL_FORKSERVER_MAIN_H_
+#define MP_MP_INTERNAL_FORKSERVER_MAIN_H_
+
+#include "absl/status/status.h"
+#include "mp/connection.h"
+
+namespace mp::internal {
+
+// Runs `preload`, if there is one; then forks those that are asked for, until nobody can ask any
+// more and all of them have ended. It has one thread, and does not listen to Ctrl-C.
+absl::Status ForkserverMain(const Connection& requests, void (*preload)());
+
+}  // namespace mp::internal
+
+#endif  // MP_MP_INTERNAL_FORKSERVER_MAIN_H_

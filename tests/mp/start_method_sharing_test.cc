@@ -1,0 +1,309 @@
+// Everything that processes share works between them however they were started, and when one of
+// them is killed.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "mp/mp.h"
+
+namespace mp {
+namespace {
+
+// Starts what shares; whoever is left is killed with the test.
+class StartMethodSharingTest : public ::testing::TestWithParam<StartMethod> {
+ protected:
+  ~StartMethodSharingTest() override {
+    for (const Process& child : children_) child.Kill();
+  }
+  template <class... A>
+  Process& Start(A&&... a) {
+    children_.emplace_back(ProcessOptions{.start_method = GetParam()}, std::forward<A>(a)...);
+    OrDie(children_.back().Start());
+    return children_.back();
+  }
+  // The exit code.
+  template <class... A>
+  int Run(A&&... a) {
+    Process& child = Start(std::forward<A>(a)...);
+    child.Join();
+    return child.exitcode().value_or(255);
+  }
+  void JoinAll() {
+    for (const Process& child : children_) {
+      child.Join();
+      EXPECT_EQ(child.exitcode(), 0) << child.name();
+    }
+  }
+
+ private:
+  std::vector<Process> children_;
+};
+
+std::string NameOf(const ::testing::TestParamInfo<StartMethod>& info) {
+  constexpr const char* kNames[] = {"Fork", "Spawn", "Forkserver"};
+  return kNames[static_cast<size_t>(info.param)];
+}
+
+INSTANTIATE_TEST_SUITE_P(All, StartMethodSharingTest,
+                         ::testing::Values(StartMethod::kFork, StartMethod::kSpawn,
+                                           StartMethod::kForkserver),
+                         &NameOf);
+
+TEST_P(StartMethodSharingTest, RLock) {
+  const RLock lock;
+  EXPECT_EQ(Run(
+                [](const RLock& held) {
+                  held.Acquire();
+                  held.Acquire();
+                  raise(SIGKILL);
+                },
+                lock),
+            -SIGKILL);
+  lock.Acquire();
+  EXPECT_TRUE(lock.owner_died());
+  lock.MarkConsistent();
+  EXPECT_EQ(Run([](const RLock& other) { return other.TryAcquire() ? 1 : 0; }, lock), 0);
+  lock.Release();
+}
+
+TEST_P(StartMethodSharingTest, SemaphoresAndPermits) {
+  const Semaphore semaphore(1);
+  EXPECT_EQ(Run(
+                [](const Semaphore& permits) {
+                  const Permit permit = permits.AcquirePermit();
+                  raise(SIGKILL);
+                },
+                semaphore),
+            -SIGKILL);
+  semaphore.Acquire();  // the permit has come back
+  EXPECT_EQ(Run([](const Semaphore& permits) { permits.Release(); }, semaphore), 0);
+  semaphore.Acquire();
+  const BoundedSemaphore bounded(1);
+  EXPECT_EQ(
+      Run([](const BoundedSemaphore& permits) { return permits.Release().ok() ? 1 : 0; }, bounded),
+      0);
+}
+
+TEST_P(StartMethodSharingTest, ConditionWithItsOwnLockAndOnesHandedIn) {
+  const RLock rlock;
+  const Lock lock;
+  const std::vector<Condition> conditions = {Condition(), Condition(rlock), Condition(lock)};
+  for (const Condition& condition : conditions) {
+    const RawValue<int> turn(0);
+    Start(
+        [](const Condition& changed, const RawValue<int>& number) {
+          const LockGuard guard(changed);
+          changed.WaitFor([&] { return *number == 1; });
+          *number = 2;
+          changed.NotifyAll();
+        },
+        condition, turn);
+    const LockGuard guard(condition);
+    *turn = 1;
+    condition.NotifyAll();
+    condition.WaitFor([&] { return *turn == 2; });
+  }
+  JoinAll();
+}
+
+TEST_P(StartMethodSharingTest, EventsBothWays) {
+  const Event ping;
+  const Event pong;
+  Start(
+      [](const Event& to, const Event& back) {
+        to.Wait();
+        back.Set();
+      },
+      ping, pong);
+  ping.Set();
+  pong.Wait();
+  JoinAll();
+}
+
+TEST_P(StartMethodSharingTest, BarrierAndWhoDiesInIt) {
+  const Barrier barrier(3);
+  for (int i = 0; i < 2; ++i) {
+    Start([](const Barrier& meeting) { return meeting.Wait().status(); }, barrier);
+  }
+  EXPECT_TRUE(barrier.Wait().ok());
+  JoinAll();
+  Process& victim = Start([](const Barrier& meeting) { return meeting.Wait().status(); }, barrier);
+  while (barrier.NWaiting() == 0) usleep(100);
+  victim.Kill();
+  const absl::Status broken = barrier.Wait().status();
+  EXPECT_TRUE(absl::IsAborted(broken)) << broken;
+  EXPECT_TRUE(absl::StrContains(broken.message(), absl::StrCat(victim.pid()))) << broken;
+}
+
+TEST_P(StartMethodSharingTest, ValuesAndArrays) {
+  const Value<int> value(1);
+  const Array<double> array({1.5, 2.5});
+  const RawArray<int> raw({1, 2, 3});
+  EXPECT_EQ(
+      Run(
+          [](const Value<int>& number, const Array<double>& numbers, const RawArray<int>& plain) {
+            number.Update([](int& n) { n += 41; });
+            const LockGuard guard(numbers);
+            for (double& n : numbers) n *= 2;
+            plain[2] = 9;
+          },
+          value, array, raw),
+      0);
+  EXPECT_EQ(value.Get(), 42);
+  EXPECT_EQ(array[0], 3);
+  EXPECT_EQ(array[1], 5);
+  EXPECT_EQ(raw[2], 9);
+}
+
+TEST_P(StartMethodSharingTest, RWLock) {
+  const RWLock lock;
+  EXPECT_EQ(Run(
+                [](const RWLock& held) {
+                  const SharedLockGuard guard(held);
+                  raise(SIGKILL);
+                },
+                lock),
+            -SIGKILL);
+  lock.Acquire();  // the dead reader is in nobody's way
+  EXPECT_EQ(Run([](const RWLock& other) { return other.TryAcquireShared() ? 1 : 0; }, lock), 0);
+  lock.Release();
+}
+
+TEST_P(StartMethodSharingTest, LatchCountsDownWhoHasJoinedAndDies) {
+  const Latch latch(2);
+  EXPECT_EQ(Run([](const Latch& count) { count.CountDown(); }, latch), 0);
+  EXPECT_EQ(Run(
+                [](const Latch& count) {
+                  count.Join();
+                  raise(SIGKILL);
+                },
+                latch),
+            -SIGKILL);
+  latch.Wait();
+}
+
+TEST_P(StartMethodSharingTest, OnceIsRunByOne) {
+  const Once once;
+  const RawValue<int> runs(0);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(
+        Run([](const Once& only, const RawValue<int>& count) { only.Call([&] { *count += 1; }); },
+            once, runs),
+        0);
+  }
+  EXPECT_EQ(*runs, 1);
+}
+
+using Words = std::vector<int, Allocator<int>>;
+
+TEST_P(StartMethodSharingTest, ContainersOfTheDomainAndHandlesInThem) {
+  struct Board {
+    Lock lock;
+    Words words;
+  };
+  const Shared<Board> board;
+  EXPECT_EQ(Run(
+                [](const Shared<Board>& shared) {
+                  const LockGuard guard(shared->lock);
+                  for (int i = 0; i < 1000; ++i) shared->words.push_back(i);
+                },
+                board),
+            0);
+  const LockGuard guard(board->lock);
+  ASSERT_EQ(board->words.size(), 1000U);
+  EXPECT_EQ(board->words.back(), 999);
+}
+
+TEST_P(StartMethodSharingTest, QueuesOfManyTypes) {
+  using Table = std::map<std::string, std::vector<int>>;
+  const Queue<Table> tables(2);
+  const SimpleQueue<Queue<int>> queues;
+  Start(
+      [](const Queue<Table>& out, const SimpleQueue<Queue<int>>& handles) {
+        const Queue<int> made_here;
+        OrDie(made_here.Put(7));
+        OrDie(handles.Put(made_here));  // lives on in the message
+        for (int i = 0; i < 4; ++i) {
+          OrDie(out.Put({{"key", std::vector<int>(static_cast<size_t>(i), i)}}));
+        }
+      },
+      tables, queues);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(OrDie(tables.Get())["key"], std::vector<int>(static_cast<size_t>(i), i));
+  }
+  EXPECT_EQ(OrDie(OrDie(queues.Get()).Get()), 7);
+  JoinAll();
+}
+
+TEST_P(StartMethodSharingTest, LoansAreReceivedInPlace) {
+  const Queue<std::array<int, 1000>> queue;
+  Start(
+      [](const Queue<std::array<int, 1000>>& out) {
+        auto loan = OrDie(out.Borrow());
+        (*loan)[999] = 5;
+        return out.Put(std::move(loan));
+      },
+      queue);
+  EXPECT_EQ((*OrDie(queue.GetLoan()))[999], 5);
+  JoinAll();
+}
+
+TEST_P(StartMethodSharingTest, WhatWasLeasedByTheDeadComesBack) {
+  const JoinableQueue<std::string> queue;
+  OrDie(queue.Put("job"));
+  EXPECT_EQ(Run(
+                [](const JoinableQueue<std::string>& jobs) {
+                  const auto leased = OrDie(jobs.Lease());
+                  raise(SIGKILL);
+                },
+                queue),
+            -SIGKILL);
+  auto again = OrDie(queue.Lease());
+  EXPECT_EQ(*again, "job");
+  EXPECT_EQ(again.deliveries(), 2);
+  again.Finish();
+  EXPECT_TRUE(queue.Join().ok());
+}
+
+TEST_P(StartMethodSharingTest, ConnectionsThroughConnections) {
+  auto [mine, its] = Pipe();
+  auto [near, far] = Pipe();
+  Start(
+      [](const Connection& in) {
+        const auto end = OrDie(in.Recv<Connection>());
+        return end.Send(std::string("hello"));
+      },
+      its);
+  its.Close();
+  OrDie(mine.Send(far));
+  far.Close();
+  EXPECT_EQ(OrDie(near.Recv<std::string>()), "hello");
+  JoinAll();
+}
+
+TEST_P(StartMethodSharingTest, WaitsForTheEndOfAProcessAndForMessages) {
+  auto [mine, its] = Pipe();
+  Process& child = Start([](const Connection& out) { return out.Send(1); }, its);
+  its.Close();
+  EXPECT_EQ(OrDie(mine.Recv<int>()), 1);
+  const std::vector<Waitable> both = {Waitable(child), Waitable(mine)};
+  std::vector<size_t> ready;
+  while (ready.size() < 2) ready = OrDie(Wait(both));
+  EXPECT_EQ(ready, (std::vector<size_t>{0, 1}));
+  JoinAll();
+}
+
+}  // namespace
+}  // namespace mp
