@@ -17,15 +17,18 @@
 // is to be tried once says kCancelled, too, where it would say kDeadlineExceeded.
 //
 // What returns nothing, and so could not say that it was in vain, goes on: Acquire() of a lock
-// without a timeout, Wait() of an Event, Join() of a Process. Acquire(absl::InfiniteDuration()) and
-// the like are the ones that are ended. (Process::Join(absl::InfiniteDuration()) is not.)
+// without a timeout, Wait() of an Event. Acquire(absl::InfiniteDuration()) and the like are the
+// ones that are ended. So is Process::Join(): whether the child still runs says IsAlive(). Where
+// there is nobody to ask it goes on, too: Popen::Wait() without a timeout, reads and writes of an
+// Fd, and a program's exit, which joins its children.
 //
 // Scopes: within several all count.
 //
 // Ordering: what was done before Cancel() is visible to who sees it cancelled, or was ended by it.
 // Death:    who is killed in Cancel() has cancelled it or has not; then all who wait are told
 //           nevertheless, if only when that process is buried, or in a second.
-// Fork:     a child has the handle. It is in none of the scopes of its parent: it makes its own.
+// Fork:     a child has the handle, or is sent it. It is in none of the scopes of its parent: it
+//           makes its own.
 // Lifetime: as that of a Shared (shared/shared.h).
 // Threads:  a scope is of the thread that makes it, which ends it, the last one first.
 // Signals:  cancelled() and Cancel() may be called in a signal handler, also in one that interrupts

@@ -126,21 +126,21 @@ absl::Status SignalHandlers::Own::Handle(int signal, Handler handler,
                                           : absl::StrCat("signal ", signal, " cannot be handled"));
   }
   struct sigaction action;
+  Pointer next = std::make_shared<const Handler>(std::move(handler));  // or the last one, then
   // One that comes at once finds its handler: who runs it waits for the lock.
-  Pointer next = std::make_shared<const Handler>(std::move(handler));
   const std::lock_guard lock(mutex_);
   absl::Status status = SignalPost::Send(signal, post_, ActionIn(options.in_children, action));
-  if (status.ok()) handlers_[signal] = std::move(next);
+  if (status.ok()) next.swap(handlers_[signal]);
   return status;
 }
 
 absl::Status SignalHandlers::Own::Restore(int signal) {
   if (IsInherited()) return mp::IsInherited();
+  Pointer last;  // destroyed after the lock
+  const std::lock_guard lock(mutex_);
   if (!CanBeHandled(signal) || !SignalPost::Release(signal, post_)) {
     return absl::NotFoundError(absl::StrCat("signal ", signal, " is not handled here"));
   }
-  Pointer last;
-  const std::lock_guard lock(mutex_);
   last.swap(handlers_[signal]);
   return absl::OkStatus();
 }
@@ -184,9 +184,11 @@ absl::Status SignalHandlers::Own::Run(absl::Duration timeout) {
 }
 
 void SignalHandlers::Own::RunUntilTheEnd() {
-  while (!ends_.load(std::memory_order_acquire)) {
+  // Or in a child that was forked in a handler, and has this thread alone.
+  while (!ends_.load(std::memory_order_acquire) && !IsInherited()) {
     pollfd polled = {.fd = post_.fd(), .events = POLLIN, .revents = 0};
-    internal::PollUntil({&polled, 1}, nullptr);
+    internal::PollUntil({&polled, 1}, &internal::kUncancelled);
+    internal::EndIfClosed({&polled, 1});
     RunPending();
   }
 }
@@ -253,13 +255,10 @@ void EndBySignal(int signal) {
   sigemptyset(&set);
   sigaddset(&set, signal);
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
-  // Again, since other threads may still start some.
-  for (auto live = internal::LiveChildren(); !live.empty(); live = internal::LiveChildren()) {
-    for (const auto& child : live) child->Signal(SIGTERM);
-    for (const auto& child : live) static_cast<void>(child->Join(absl::InfiniteDuration()));
-  }
+  internal::TerminateChildren();
   internal::FlushOutput();
-  kill(getpid(), signal);
+  // To this thread: of kill(2) it might return before another one has it.
+  raise(signal);
   _exit(128 + signal);  // of one that ends nobody
 }
 

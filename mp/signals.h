@@ -24,10 +24,11 @@
 // Not to be handled: SIGKILL and SIGSTOP, and what says that a thread cannot go on: SIGSEGV,
 // SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS.
 //
-// Fork:    in a child of fork what Handle() has changed is as it was before, from its first
-//          instruction on, or as SignalOptions have it: so Process::Terminate() ends a child. The
-//          object is inert there; the child makes one of its own. A program that is executed starts
-//          with the default; no signal is blocked there, for none is here.
+// Fork:    in a child what Handle() has changed is as it was before, from its first instruction on,
+//          or as SignalOptions have it: so Process::Terminate() ends a child. The object is inert
+//          there; the child makes one of its own. One that is no fork (start_method.h), and a
+//          program that is executed, start with the default, not with what was before; no signal is
+//          blocked there, for none is here.
 // Terminal: Ctrl-C sends SIGINT to the parent and its children. Without handlers each of them dies
 //          by it, and the shell is told so. A service that is to end its children itself has them
 //          ignore it: InChildren::kIgnore. One that only has something to do before it ends calls
@@ -54,11 +55,11 @@
 
 namespace mp {
 
-// What a signal that is handled does in children of fork.
+// What a signal that is handled does in children.
 enum class InChildren {
   kAsBefore,  // as before Handle(): to end them, mostly
   kDefault,   // SIG_DFL
-  kIgnore,    // SIG_IGN; also in a program that they execute
+  kIgnore,    // SIG_IGN, however they are started; also in a program that they execute
 };
 
 struct SignalOptions {
@@ -111,7 +112,8 @@ class SignalHandlers {
 absl::Status Kill(pid_t pid, int signal);
 
 // Ends this process as the signal does when nobody handles it, so that a shell sees that; but first
-// its children, with SIGTERM, and waits for them. What is buffered for output streams is written.
+// its children, with SIGTERM, and waits for them, but for those of OnParentExit::kDetach. What is
+// buffered for output streams is written.
 // Nothing that is registered to run at exit does. The same signal once more ends it at once. For a
 // handler of SignalHandlers, as the last thing that it does.
 [[noreturn]] void EndBySignal(int signal);

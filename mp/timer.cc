@@ -77,6 +77,7 @@ absl::StatusOr<uint64_t> Timer::Wait(absl::Duration timeout) const {
     if (internal::PollUntil({&polled, 1}, deadline.get()) == 0) {
       return internal::LateStatus("the timer has not expired in time");
     }
+    internal::EndIfClosed({&polled, 1});
   }
 }
 

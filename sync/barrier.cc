@@ -191,9 +191,10 @@ absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) cons
         internal::LookForTheDead();
         if (++looks >= kMostLooks) break;
         // Not after the first look: what it has found shows at the next arrival.
-        if (deadline != nullptr && looks > 1 && internal::IsPast(*deadline)) {
+        if (looks > 1 && ((deadline != nullptr && internal::IsPast(*deadline)) ||
+                          internal::CancelScope::Cancelled())) {
           if (!state_->BreakRound(place.round, {State::Cause::kTimeout, getpid()})) break;
-          return absl::DeadlineExceededError(absl::StrCat(
+          return internal::LateStatus(absl::StrCat(
               state_->Describe(), ": of ", parties(),
               " a thread has ended, and it was not known in time whether its process lives"));
         }

@@ -62,6 +62,7 @@ int PollUnderScope(const CancelScope& innermost, absl::Span<pollfd> descriptors,
       pause = kLookWithoutBell;
     }
   }
+  const absl::Span<const pollfd> bells = absl::MakeConstSpan(all).subspan(descriptors.size());
   for (;;) {
     // Looked at behind Bell(): who cancels later calls it.
     const bool last_look = CancelScope::Cancelled();
@@ -69,6 +70,7 @@ int PollUnderScope(const CancelScope& innermost, absl::Span<pollfd> descriptors,
     const bool last = deadline != nullptr && LeftUntil(*deadline) <= LeftUntil(end);
     if (last) end = *deadline;
     if (PollOnce(absl::MakeSpan(all), &end, what) < 0) continue;
+    EndIfClosed(bells);
     int ready = 0;
     for (size_t i = 0; i < descriptors.size(); ++i) {
       descriptors[i].revents = all[i].revents;
@@ -118,7 +120,11 @@ Descriptor::~Descriptor() {
 
 int PollUntil(absl::Span<pollfd> descriptors, const timespec* deadline, const char* what) {
   const CancelScope* const scope = CancelScope::HeededUntil(deadline);
-  if (scope != nullptr) return PollUnderScope(*scope, descriptors, deadline, what);
+  // Who only looks needs no bell.
+  if (scope != nullptr && !(deadline != nullptr && IsPast(*deadline))) {
+    return PollUnderScope(*scope, descriptors, deadline, what);
+  }
+  if (IsUncancelled(deadline)) deadline = nullptr;
   for (;;) {
     const int n = PollOnce(descriptors, deadline, what);
     if (n >= 0) return n;

@@ -23,6 +23,7 @@ struct Route {
   Atomic<SignalPost*> post{nullptr};  // nullptr: it is not handled
   struct sigaction before;            // these do not change while it is
   struct sigaction in_child;
+  bool as_before = true;  // so it is in a child
 };
 
 constinit std::mutex mutex;                  // held across a fork
@@ -113,6 +114,7 @@ absl::Status SignalPost::Send(int signal, SignalPost& post, const struct sigacti
   if (other == nullptr && sigaction(signal, nullptr, &route.before) != 0) {
     return absl::InvalidArgumentError(absl::StrCat("signal ", signal, " cannot be handled"));
   }
+  route.as_before = in_child == nullptr;
   route.in_child = in_child != nullptr ? *in_child : route.before;
   if (other != nullptr) return absl::OkStatus();
   owner.store(getpid(), std::memory_order_relaxed);
@@ -138,6 +140,19 @@ bool SignalPost::Release(int signal, SignalPost& post) {
   route.post.store(nullptr, std::memory_order_relaxed);
   post.TakeOne(signal);
   return true;
+}
+
+uint64_t SignalPost::IgnoredInChildren() {
+  const std::lock_guard lock(mutex);
+  uint64_t ignored = 0;
+  for (int signal = 1; signal <= kMostSignals; ++signal) {
+    const Route& route = routes[signal];
+    if (route.post.load(std::memory_order_relaxed) != nullptr && !route.as_before &&
+        route.in_child.sa_handler == SIG_IGN) {
+      ignored |= BitOf(signal);
+    }
+  }
+  return ignored;
 }
 
 void SignalPost::Ring() const {

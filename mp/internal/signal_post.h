@@ -3,7 +3,7 @@
 //
 //   absl::StatusOr<SignalPost*> post = SignalPost::Take();
 //   SignalPost::Send(SIGTERM, **post, in_child);     // from now on
-//   ... poll(2) post->fd(), then TakeFirst() ...
+//   ... poll(2) post->fd(), then TakeOne() of what is Pending() ...
 //   SignalPost::Release(SIGTERM, **post);
 //   SignalPost::Return(*post);
 //
@@ -42,6 +42,9 @@ class SignalPost {
   static absl::Status Send(int signal, SignalPost& post, const struct sigaction* in_child);
   // It does what it did before. False: it does not go to this post.
   static bool Release(int signal, SignalPost& post);
+  // Those of which `in_child` says so, for a child that is no fork: a bit for each. (What a program
+  // ignores by itself no such child does.)
+  static uint64_t IgnoredInChildren();
 
   int fd() const { return descriptor_.fd(); }
   void Ring() const;

@@ -21,6 +21,7 @@ constexpr int64_t kMillisecond = 1'000'000;
 constexpr int64_t kFirstNap = 20 * kMillisecond;
 constexpr int64_t kBlindNap = 50 * kMillisecond;
 constexpr int64_t kNapPerSleeper = 100 * kMillisecond;
+constexpr int64_t kNapInScope = 1000 * kMillisecond;
 constexpr int kMostScopes = 8;
 
 timespec After(int64_t nanoseconds) {
@@ -216,8 +217,10 @@ Result Waiter::SleepBesideSentry(const Undertaker& undertaker) const {
   words.emplace_back(post_.duty.word(), seen);
   AddOwn(words);
   const auto sleepers = static_cast<int64_t>(post_.sleepers.load(std::memory_order_relaxed));
-  const Result result =
-      SleepOn(words, internal::After(kNapPerSleeper * std::max<int64_t>(sleepers, 1)));
+  int64_t nap = kNapPerSleeper * std::max<int64_t>(sleepers, 1);
+  // Who cancelled may have died before it woke this thread, which has a note of one word at most.
+  if (scope_ != nullptr) nap = std::min(nap, kNapInScope);
+  const Result result = SleepOn(words, internal::After(nap));
   if (!result.has_value()) LookIfOverdue(undertaker);
   return result;
 }
