@@ -91,7 +91,7 @@ class Cancellation {
 };
 
 // While it lives the calling thread's waits end when it is cancelled.
-class CancellationScope : private internal::CancelScope {
+class CancellationScope final : private internal::CancelScope {
  public:
   explicit CancellationScope(const Cancellation& cancellation);
   ~CancellationScope();

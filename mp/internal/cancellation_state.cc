@@ -37,7 +37,7 @@ bool CancellationState::AddBell(uint64_t number) {
       if (other != 0 && (!from_the_dead || Doorbell::IsThere(other))) continue;
       // Before: it looks by itself.
       // After:  it is called; when it dies, this is anybody's.
-      // Test:   CancellationTest.TheBellsOfTheDeadAreForOthers
+      // Test:   CancellationCrashTest.WhoWaitsByDescriptorMayDie
       if (bell.compare_exchange_strong(other, number, std::memory_order_seq_cst)) {  // [B] with [A]
         return true;
       }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "mp/cancellation.h"
 #include "mp/timer.h"
@@ -40,7 +41,7 @@ class CancellationCrashTest : public ::testing::Test {
       {
         const CancellationScope scope(own);
         static_cast<void>(Event().Wait(absl::Microseconds(1)));
-        static_cast<void>(Timer().Wait(absl::Microseconds(1)));
+        static_cast<void>(Timer().Wait(absl::Milliseconds(1)));
       }
       own.Cancel();
     };
@@ -62,6 +63,7 @@ class CancellationCrashTest : public ::testing::Test {
   }
 
   std::optional<Cancellation> stop_;
+  const Event event_;
 };
 
 TEST_F(CancellationCrashTest, WhoWaitsIsToldWhoeverDies) {
@@ -88,6 +90,36 @@ TEST_F(CancellationCrashTest, WhoPollsIsToldWhoeverDies) {
   options.quiet = std::chrono::milliseconds(2000);
   options.sample = 1;
   Sweep(crash, options);
+}
+
+TEST_F(CancellationCrashTest, WhoWaitsMayDie) {
+  CrashCase crash = Case("wait until it is cancelled, and another behind");
+  auto wait = [this] {
+    const CancellationScope scope(*stop_);
+    static_cast<void>(event_.Wait(absl::InfiniteDuration()));
+  };
+  crash.operation = wait;
+  crash.sleeper = wait;
+  crash.sleeper_queues_behind = true;
+  crash.unblock = [this] { stop_->Cancel(); };
+  Sweep(crash);
+}
+
+TEST_F(CancellationCrashTest, WhoWaitsByDescriptorMayDie) {
+  CrashCase crash = Case("wait by descriptor until it is cancelled");
+  crash.operation = [this] {
+    const CancellationScope scope(*stop_);
+    static_cast<void>(Timer().Wait());
+  };
+  crash.unblock = [this] { stop_->Cancel(); };
+  crash.check = [this] {
+    const CancellationScope scope(*stop_);
+    static_cast<void>(Timer().Wait(absl::Milliseconds(5)));  // has a bell, too
+    stop_->Cancel();
+    if (!absl::IsCancelled(Timer().Wait().status())) return std::string("it is not cancelled");
+    return Settled();
+  };
+  Sweep(crash);
 }
 
 TEST_F(CancellationCrashTest, TheMakingAndTheEndOfOneLeaveNothing) {

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdlib>
 #include <functional>
 #include <optional>
 #include <string>
@@ -18,14 +19,19 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "mp/fd.h"
 #include "mp/internal/cancellation_state.h"
 #include "mp/internal/doorbell.h"
 #include "mp/joinable_queue.h"
 #include "mp/or_die.h"
+#include "mp/os_pipe.h"
 #include "mp/pipe.h"
+#include "mp/popen.h"
 #include "mp/process.h"
 #include "mp/queue.h"
 #include "mp/signals.h"
@@ -126,6 +132,37 @@ bool JoinInVain() {
   return joined;
 }
 
+// Returns nothing, and the child still runs.
+bool JoinWithoutTimeoutInVain() {
+  Process child(&testing::PauseForEver);
+  OrDie(child.Start());
+  child.Join();
+  const bool joined = !child.IsAlive();
+  child.Kill();
+  return joined;
+}
+
+Popen Sleeping() {
+  Popen program({"sleep", "1000"}, {.stdout = Stdio::Pipe()});
+  OrDie(program.Start());
+  return program;
+}
+
+bool WaitForProgramInVain() {
+  const Popen program = Sleeping();
+  const std::optional<int> code = program.Wait(kForEver);
+  program.Kill();
+  EXPECT_EQ(program.Wait(), -SIGKILL);  // which says what it was, and so is not ended
+  return code.has_value();
+}
+
+bool CommunicateInVain() {
+  Popen program = Sleeping();
+  const absl::StatusOr<PopenOutput> output = program.Communicate();
+  program.Kill();
+  return !WasCancelled(output);
+}
+
 bool WaitOn(const Condition& condition, absl::Duration timeout) {
   condition.Acquire();
   const bool notified = condition.Wait(timeout);
@@ -203,7 +240,16 @@ const Kind kKinds[] = {
        return WasCancelled(Wait({o.empty.first, o.queue, o.simple}));
      }},
     {"Wait, timed", true, [](const Objects& o) { return WasCancelled(Wait({o.queue}, kLong)); }},
+    {"Wait, beside a leased value", true,
+     [](const Objects& o) {
+       const absl::StatusOr<Leased<int>> leased = o.unfinished.Lease();
+       return WasCancelled(Wait({o.unfinished}));
+     }},
     {"Process::Join", true, [](const Objects&) { return !JoinInVain(); }},
+    {"Process::Join without a timeout", true,
+     [](const Objects&) { return !JoinWithoutTimeoutInVain(); }},
+    {"Popen::Wait", true, [](const Objects&) { return !WaitForProgramInVain(); }},
+    {"Popen::Communicate", true, [](const Objects&) { return !CommunicateInVain(); }},
     {"Timer::Wait", true, [](const Objects&) { return WasCancelled(Timer().Wait()); }},
     {"SignalHandlers::Run", true,
      [](const Objects&) { return WasCancelled(SignalHandlers().Run()); }},
@@ -282,21 +328,22 @@ TYPED_TEST(CancellationTest, WhatReturnsNothingGoesOn) {
          o.lock.Acquire();
          o.lock.Release();
        },
-       [](const Objects& o) { o.lock.Release(); }, [](const Objects& o) { o.lock.Acquire(); }},
+       [](const Objects& o) ABSL_NO_THREAD_SAFETY_ANALYSIS { o.lock.Release(); },
+       [](const Objects& o) ABSL_NO_THREAD_SAFETY_ANALYSIS { o.lock.Acquire(); }},
       {"RWLock, to write",
        [](const Objects& o) {
          o.read.Acquire();
          o.read.Release();
        },
-       [](const Objects& o) { o.read.ReleaseShared(); },
-       [](const Objects& o) { o.read.AcquireShared(); }},
+       [](const Objects& o) ABSL_NO_THREAD_SAFETY_ANALYSIS { o.read.ReleaseShared(); },
+       [](const Objects& o) ABSL_NO_THREAD_SAFETY_ANALYSIS { o.read.AcquireShared(); }},
       {"RWLock, to read",
        [](const Objects& o) {
          o.written.AcquireShared();
          o.written.ReleaseShared();
        },
-       [](const Objects& o) { o.written.Release(); },
-       [](const Objects& o) { o.written.Acquire(); }},
+       [](const Objects& o) ABSL_NO_THREAD_SAFETY_ANALYSIS { o.written.Release(); },
+       [](const Objects& o) ABSL_NO_THREAD_SAFETY_ANALYSIS { o.written.Acquire(); }},
   };
   for (const Void& kind : kinds) {
     SCOPED_TRACE(kind.name);
@@ -327,10 +374,46 @@ TYPED_TEST(CancellationTest, WhatNeedNotWaitIsDone) {
     EXPECT_EQ(OrDie(objects.empty.first.Recv<int>()), 8);
     EXPECT_THAT(objects.queue.TryGet(), StatusIs(StatusCode::kCancelled));
     const Lock lock;
-    EXPECT_TRUE(lock.Acquire(kForEver));
-    lock.Release();
+    const bool acquired = lock.Acquire(kForEver);
+    EXPECT_TRUE(acquired);
+    if (acquired) lock.Release();
   });
   EXPECT_EQ(peer.Finish(), 0);
+}
+
+// What is half read would be worse.
+TEST(CancellationTest, ReadsOfDescriptorsGoOn) {
+  auto [reading, writing] = OrDie(OsPipe());
+  ASSERT_EQ(fcntl(reading.get(), F_SETFL, O_NONBLOCK), 0);
+  const Cancellation stop;
+  stop.Cancel();
+  const CancellationScope scope(stop);
+  Process writer([&, &out = writing] {
+    absl::SleepFor(absl::Milliseconds(20));
+    OrDie(out.WriteAll("word"));
+  });
+  OrDie(writer.Start());
+  writing.Close();
+  EXPECT_EQ(OrDie(reading.ReadAll()), "word");
+}
+
+// What ends in a scope that is cancelled joins its children nevertheless.
+TEST(CancellationTest, TheEndOfAProcessGoesOn) {
+  const Cancellation stop;
+  stop.Cancel();
+  const Queue<int> queue;
+  Process parent([&] {
+    const CancellationScope scope(stop);
+    Process child([&] {
+      absl::SleepFor(absl::Milliseconds(50));
+      OrDie(queue.Put(7));
+    });
+    OrDie(child.Start());
+    std::exit(0);
+  });
+  OrDie(parent.Start());
+  parent.Join();
+  EXPECT_EQ(OrDie(queue.TryGet()), 7);
 }
 
 TYPED_TEST(CancellationTest, AllScopesCount) {
@@ -602,8 +685,10 @@ TEST_F(CancellationRaceTest, ANotifyIsForSomebody) {
 
 TEST_F(CancellationRaceTest, ALockIsForTheNextOne) {
   const Lock lock;
+  auto acquire = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { lock.Acquire(); };
+  auto release = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { lock.Release(); };
   for (int i = 0; i < Rounds(); ++i) {
-    lock.Acquire();
+    acquire();
     std::thread behind([&] {
       lock.Acquire();
       lock.Release();
@@ -612,7 +697,7 @@ TEST_F(CancellationRaceTest, ALockIsForTheNextOne) {
         [&] {
           if (lock.Acquire(kForEver)) lock.Release();
         },
-        [&] { lock.Release(); });
+        release);
     behind.join();
     ASSERT_FALSE(lock.Locked());
   }
@@ -620,15 +705,17 @@ TEST_F(CancellationRaceTest, ALockIsForTheNextOne) {
 
 TEST_F(CancellationRaceTest, AWriterThatLeavesLetsReadersCome) {
   const RWLock rwlock;
+  auto read = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { rwlock.AcquireShared(); };
+  auto stop_reading = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { rwlock.ReleaseShared(); };
   for (int i = 0; i < Rounds(); ++i) {
-    rwlock.AcquireShared();
+    read();
     Race(
         [&] {
           if (rwlock.Acquire(kForEver)) rwlock.Release();
         },
-        [&] { rwlock.ReleaseShared(); });
-    rwlock.AcquireShared();
-    rwlock.ReleaseShared();
+        stop_reading);
+    read();
+    stop_reading();
   }
 }
 

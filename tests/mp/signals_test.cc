@@ -22,11 +22,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "mp/cancellation.h"
+#include "mp/on_parent_exit.h"
 #include "mp/or_die.h"
 #include "mp/pipe.h"
 #include "mp/process.h"
 #include "mp/queue.h"
 #include "mp/wait.h"
+#include "sync/event.h"
 #include "sync/lock.h"
 #include "tests/support/alarms.h"
 #include "tests/support/child.h"
@@ -411,6 +413,22 @@ TEST(EndBySignalTest, EndsTheChildrenFirst) {
   ASSERT_THAT(Kill(parent.pid(), SIGINT), IsOk());
   EXPECT_EQ(parent.Finish(), -SIGINT);
   EXPECT_EQ(OrDie(log.TryGet()), "child");
+}
+
+TEST(EndBySignalTest, LeavesTheDetached) {
+  const Queue<std::string> log;
+  const Event goes_on;
+  Child parent([&] {
+    Process detached({.on_parent_exit = OnParentExit::kDetach}, [&] {
+      goes_on.Wait();
+      OrDie(log.Put("detached"));
+    });
+    OrDie(detached.Start());
+    EndBySignal(SIGTERM);
+  });
+  EXPECT_EQ(parent.Finish(), -SIGTERM);
+  goes_on.Set();
+  EXPECT_EQ(OrDie(log.Get()), "detached");
 }
 
 }  // namespace
