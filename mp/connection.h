@@ -40,7 +40,8 @@
 //           not for it, or nobody learns of the end. Processes may share one end: each message goes
 //           to one of them.
 // Threads:  any number may use one end at once. Close() wakes those that wait in it.
-// Signals:  not in a signal handler. A wait goes on after one, and no SIGPIPE comes.
+// Signals:  not in a signal handler. A wait goes on after one (mp/cancellation.h ends it), and no
+//           SIGPIPE comes.
 // Errors:   kDeadlineExceeded: not in time. kOutOfRange: the end. kUnavailable: nobody is left to
 //           read what is sent. kFailedPrecondition: closed in this process, or not for that
 //           direction. kInvalidArgument: the value cannot be sent; the message is of another type

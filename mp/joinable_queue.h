@@ -38,7 +38,7 @@
 // Fork:     a child has the handle. Its copy of a Leased is inert: it finishes and returns nothing.
 // Lifetime: as that of a Shared (shared/shared.h), and a Leased has a handle. What is left in it
 //           ends with it, without ~T of what handles in it refer to; so do dead letters.
-// Signals:  not in a signal handler. A wait goes on after one.
+// Signals:  not in a signal handler. A wait goes on after one; mp/cancellation.h ends it.
 // Misuse:   TaskDone() where all that was got is done ends the process. It does not finish what is
 //           leased. A Lease() or Get() on a queue that is shut down waits for what others have
 //           leased: one beside an unfinished Leased of its own thread waits for ever.

@@ -3,6 +3,7 @@
 #ifndef MP_MP_MP_H_
 #define MP_MP_MP_H_
 
+#include "mp/cancellation.h"    // IWYU pragma: export
 #include "mp/codec.h"           // IWYU pragma: export
 #include "mp/cpu_count.h"       // IWYU pragma: export
 #include "mp/fd.h"              // IWYU pragma: export
@@ -19,8 +20,10 @@
 #include "mp/process.h"         // IWYU pragma: export
 #include "mp/process_info.h"    // IWYU pragma: export
 #include "mp/queue.h"           // IWYU pragma: export
+#include "mp/signals.h"         // IWYU pragma: export
 #include "mp/simple_queue.h"    // IWYU pragma: export
 #include "mp/start_method.h"    // IWYU pragma: export
+#include "mp/timer.h"           // IWYU pragma: export
 #include "mp/wait.h"            // IWYU pragma: export
 #include "shared/allocator.h"   // IWYU pragma: export
 #include "shared/domain.h"      // IWYU pragma: export

@@ -26,6 +26,7 @@
 #include "mp/internal/exec.h"
 #include "mp/internal/sentinel.h"
 #include "mp/internal/standard_files.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
 
@@ -164,14 +165,14 @@ absl::StatusOr<PopenOutput> Popen::Communicate(std::string_view input, absl::Dur
   const absl::Duration left =
       deadline.get() == nullptr ? absl::InfiniteDuration() : internal::TimeLeft(*deadline.get());
   if (!state.program->Join(left)) {
-    return state.Failed(absl::DeadlineExceededError("it has closed its pipes, but still runs"));
+    return state.Failed(internal::LateStatus("it has closed its pipes, but still runs"));
   }
   return PopenOutput{std::move(communication.out), std::move(communication.err)};
 }
 
 int Popen::Wait() const {
   internal::Child& program = *Own("Wait()").program;
-  (void)program.Join(absl::InfiniteDuration());
+  program.JoinToTheEnd();
   return *program.ExitCode();
 }
 

@@ -13,9 +13,8 @@
 // Ordering: the program sees in files what was done before Start(); who returns from Wait() sees
 //           what it did.
 // Death:    a program may be killed at any instruction: its return code is then the signal's
-// number,
-//           negative, and its pipes come to their end. When this process dies, programs go on, and
-//           find their pipes closed.
+//           number, negative, and its pipes come to their end. When this process dies, programs go
+//           on, and find their pipes closed.
 // Exit:     the same: a program that runs goes on, also where the Popen is destroyed. It is reaped
 //           when another one is started, or another Popen destroyed.
 // Fork:     Start() runs no fork handlers, and costs the same whatever the size of this process. A
@@ -81,14 +80,15 @@ class Popen {
   // their size, then waits for the program. A program that does not read all is no error. The ends
   // come when nobody has those pipes any more, the program's own children among them.
   // kDeadlineExceeded: not in time; all goes on, nothing is lost, and when it is called again, then
-  // without input, it has the whole output. kInvalidArgument: input, and no pipe for it.
+  // without input, it has the whole output. kCancelled (cancellation.h): the same.
+  // kInvalidArgument: input, and no pipe for it.
   absl::StatusOr<PopenOutput> Communicate(std::string_view input = {},
                                           absl::Duration timeout = absl::InfiniteDuration());
 
-  // Until the program has ended: its return code. (One that writes to a pipe which nobody reads
-  // does not end: see Communicate().)
+  // Until the program has ended, cancelled or not: its return code. (One that writes to a pipe
+  // which nobody reads does not end: see Communicate().)
   int Wait() const;
-  // Nothing: it still runs.
+  // Nothing: it still runs; also where this thread is cancelled.
   [[nodiscard]] std::optional<int> Wait(absl::Duration timeout) const;
   // Whether it has ended: its return code. Nothing before Start().
   std::optional<int> Poll() const;

@@ -27,6 +27,7 @@
 #include "mp/internal/forkserver_client.h"
 #include "mp/internal/self.h"
 #include "mp/internal/sentinel.h"
+#include "mp/internal/signal_post.h"
 #include "mp/internal/spawn.h"
 #include "mp/internal/who.h"
 #include "mp/on_parent_exit.h"
@@ -134,6 +135,7 @@ absl::Status Process::State::StartElsewhere() {
   }
   internal::ChildOrder order;
   order.self = self;
+  order.ignored_signals = internal::SignalPost::IgnoredInChildren();
   // Not the order's to destroy.
   order.target = std::shared_ptr<internal::StoredTarget>(std::shared_ptr<void>(), target.get());
   absl::StatusOr<std::shared_ptr<internal::Child>> started;

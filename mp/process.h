@@ -100,7 +100,8 @@ class Process {
   // sent to the child, which it names.
   absl::Status Start();
 
-  // Waits until the child has ended.
+  // Waits until the child has ended, or this thread is cancelled (cancellation.h): then IsAlive()
+  // tells which it was.
   void Join() const;
   // False: it still runs.
   [[nodiscard]] bool Join(absl::Duration timeout) const;

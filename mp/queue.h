@@ -18,7 +18,7 @@
 // Fork:     a child has the handle.
 // Lifetime: as that of a Shared (shared/shared.h); what is left in it ends with it, without ~T of
 //           what handles in it refer to.
-// Signals:  not in a signal handler. A wait goes on after one.
+// Signals:  not in a signal handler. A wait goes on after one; mp/cancellation.h ends it.
 // Errors:   kDeadlineExceeded: full, or empty, in time. kFailedPrecondition: after Close() in this
 //           process; Put() after Shutdown(). kOutOfRange: Get() when it is shut down and nothing is
 //           left. kInvalidArgument: the value cannot be sent. kResourceExhausted: no memory;

@@ -15,7 +15,7 @@
 // Fork:     a child has the handle.
 // Lifetime: as that of a Shared (shared/shared.h); what is left in it ends with it, without ~T of
 //           what handles in it refer to.
-// Signals:  not in a signal handler. A wait goes on after one.
+// Signals:  not in a signal handler. A wait goes on after one; mp/cancellation.h ends it.
 // Errors:   kDeadlineExceeded: empty, in time. kFailedPrecondition: after Close() in this process.
 //           kInvalidArgument: the value cannot be sent. kResourceExhausted: no memory; nothing is
 //           put. kDataLoss: the bytes are no T; they are gone.

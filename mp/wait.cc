@@ -18,6 +18,7 @@
 #include "mp/internal/descriptor.h"
 #include "mp/internal/end_life.h"
 #include "mp/internal/wait_source.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 
 namespace mp {
@@ -106,9 +107,10 @@ absl::StatusOr<std::vector<size_t>> Wait(absl::Span<const Waitable> objects,
       if (*is_ready) ready.push_back(i);
     }
     if (!ready.empty()) return ready;
-    if ((n == 0 && !looks) || (deadline.get() != nullptr && internal::IsPast(*deadline.get()))) {
-      return absl::DeadlineExceededError(
-          absl::StrCat("none of ", objects.size(), " was ready in time"));
+    const bool late = (deadline.get() != nullptr && internal::IsPast(*deadline.get())) ||
+                      internal::CancelScope::Cancelled();
+    if (late || (n == 0 && !looks)) {
+      return internal::LateStatus(absl::StrCat("none of ", objects.size(), " was ready in time"));
     }
     // The bell is for others: until they have left.
     if (called) sched_yield();

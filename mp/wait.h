@@ -7,6 +7,8 @@
 //     absl::StatusOr<Message> message = connection.Recv<Message>(absl::ZeroDuration());
 //   }
 //
+//   mp::Wait({queue, signals, timer});           // mp/signals.h, mp/timer.h
+//
 //   std::vector<mp::Connection> connections = ...;
 //   for (size_t i : mp::OrDie(mp::Wait(connections))) ...
 //
@@ -15,9 +17,10 @@
 // Death:   of another process: see mp/connection.h. Nobody is left asleep beside what it waits for.
 // Threads: from any number, on the same objects, too.
 // Signals: not in a signal handler. A wait goes on after one.
-// Errors:  kDeadlineExceeded: none in time. kFailedPrecondition: one of them is closed in this
-//          process, or is for sending only. kInvalidArgument: a number that is no descriptor; for
-//          ever for nothing. kResourceExhausted: no descriptors.
+// Errors:  kDeadlineExceeded: none in time. kCancelled: see mp/cancellation.h.
+//          kFailedPrecondition: one of them is closed in this process, or is for sending only.
+//          kInvalidArgument: a number that is no descriptor; for ever for nothing.
+//          kResourceExhausted: no descriptors.
 // Cost:    one poll(2) of all of them, and a descriptor that a Connection keeps: see fileno(). A
 //          JoinableQueue of which values are leased is looked at every 50 ms, too: they come back
 //          when who has them dies.
@@ -55,6 +58,12 @@ concept HasSentinel = requires(const P& process) {
   { process.sentinel() } -> std::same_as<int>;
 };
 
+// SignalHandlers, Timer and the like: what is ready when a descriptor is readable.
+template <class P>
+concept HasFileno = requires(const P& object) {
+  { object.fileno() } -> std::same_as<int>;
+};
+
 // What one can wait for. As long as that itself is there; but it shares a Connection's end.
 class Waitable {
  public:
@@ -62,6 +71,8 @@ class Waitable {
   Waitable(const Connection& connection) : source_(connection.end_) {}  // NOLINT
   template <HasSentinel P>
   Waitable(const P& process) : fd_(process.sentinel()) {}  // NOLINT
+  template <HasFileno P>
+  Waitable(const P& object) : fd_(object.fileno()) {}  // NOLINT
   template <class T>
   Waitable(const Queue<T>& queue)  // NOLINT
       : source_(internal::MakeQueueWaitSource(internal::HandleAccess::StateOf(queue))) {}

@@ -21,6 +21,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "shared/domain.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/holds.h"
 #include "shared/internal/object.h"
@@ -190,9 +191,10 @@ absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) cons
         internal::LookForTheDead();
         if (++looks >= kMostLooks) break;
         // Not after the first look: what it has found shows at the next arrival.
-        if (deadline != nullptr && looks > 1 && internal::IsPast(*deadline)) {
+        if (looks > 1 && ((deadline != nullptr && internal::IsPast(*deadline)) ||
+                          internal::CancelScope::Cancelled())) {
           if (!state_->BreakRound(place.round, {State::Cause::kTimeout, getpid()})) break;
-          return absl::DeadlineExceededError(absl::StrCat(
+          return internal::LateStatus(absl::StrCat(
               state_->Describe(), ": of ", parties(),
               " a thread has ended, and it was not known in time whether its process lives"));
         }
@@ -202,7 +204,7 @@ absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) cons
         if (!SleepWhile(deadline, [&](uint64_t now) {
               return (now & (State::kRound | State::kActing)) == (place.round | State::kActing);
             })) {
-          return absl::DeadlineExceededError(
+          return internal::LateStatus(
               absl::StrCat(state_->Describe(), ": the round before was not complete in time"));
         }
         break;
@@ -217,7 +219,7 @@ absl::StatusOr<int> Barrier::WaitForOthers(const Place& place, const Action* act
       return State::LookAt(now, place) == State::Outcome::kPending;
     });
     if (!in_time && state_->BreakRound(place.round, {State::Cause::kTimeout, getpid()})) {
-      return absl::DeadlineExceededError(
+      return internal::LateStatus(
           absl::StrCat(state_->Describe(), ": not all of ", parties(), " came in time"));
     }
     switch (state_->Look(place)) {

@@ -84,7 +84,7 @@ class Condition : public internal::WithLock {
   }
 
   // By the holder. Gives the lock back, waits, and has it again on return.
-  void Wait() const { static_cast<void>(WaitUntil(nullptr)); }
+  void Wait() const { static_cast<void>(WaitUntil(&internal::kUncancelled)); }
   // False: it was not notified in time; also where that is zero or less. To have the lock again is
   // not bounded by `timeout`.
   [[nodiscard]] bool Wait(absl::Duration timeout) const;

@@ -27,6 +27,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/handle_access.h"
 #include "sync/internal/event_state.h"
@@ -52,7 +53,7 @@ class Event {
   // Until it is set, or was since the call began.
   void Wait() const {
     const uint64_t seen = state_->Look();
-    if (!State::IsSet(seen)) static_cast<void>(state_->WaitSince(seen, nullptr));
+    if (!State::IsSet(seen)) static_cast<void>(state_->WaitSince(seen, &internal::kUncancelled));
   }
   // False: it was not, in time. Zero or less looks once.
   [[nodiscard]] bool Wait(absl::Duration timeout) const;

@@ -37,6 +37,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/handle_access.h"
 #include "shared/internal/latch_header.h"
@@ -62,7 +63,7 @@ class Latch {
 
   // Until it is at nothing.
   void Wait() const {
-    if (state_->value() != 0) WaitUntil(nullptr);
+    if (state_->value() != 0) WaitUntil(&internal::kUncancelled);
   }
   // False: it was not, in time. Zero or less looks once.
   [[nodiscard]] bool Wait(absl::Duration timeout) const;

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
+#include "shared/internal/deadline.h"
 #include "shared/internal/object.h"
 
 namespace mp {
@@ -30,8 +31,9 @@ bool Once::Begin() const {
     lock_.Misuse(*state_, "called within its call", "call what it runs from there");
   }
   while (!lock_.TryAcquire()) {
-    static_cast<void>(lock_.WaitWhileHeld(
-        nullptr, [this](bool sleeps) { return sleeps ? AnnounceSleeper() : !Done(); }));
+    static_cast<void>(lock_.WaitWhileHeld(&internal::kUncancelled, [this](bool sleeps) {
+      return sleeps ? AnnounceSleeper() : !Done();
+    }));
     if (Done()) return false;
   }
   if (!Done()) return true;

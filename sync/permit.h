@@ -48,6 +48,9 @@ class Permit {
  private:
   friend class internal::SemaphoreBase;
 
+  static Permit Acquire(const internal::Counter& counter) {
+    return Permit(counter.state(), *counter.AcquirePermit());
+  }
   static std::optional<Permit> Acquire(const internal::Counter& counter, absl::Duration timeout) {
     internal::Hold* const hold = counter.AcquirePermit(timeout);
     if (hold == nullptr) return std::nullopt;

@@ -66,7 +66,9 @@ class ABSL_LOCKABLE RWLock {
   static absl::StatusOr<RWLock> Create(const RWLockOptions& options = {});
 
   // To write. False: it was not to be had in time. Zero or less tries once.
-  void Acquire() const ABSL_EXCLUSIVE_LOCK_FUNCTION() { static_cast<void>(AcquireBefore(nullptr)); }
+  void Acquire() const ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    static_cast<void>(AcquireBefore(&internal::kUncancelled));
+  }
   [[nodiscard]] bool Acquire(absl::Duration timeout) const ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true);
   // False also when the caller has it.
   [[nodiscard]] bool TryAcquire() const ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true);
@@ -74,7 +76,7 @@ class ABSL_LOCKABLE RWLock {
 
   // To read.
   void AcquireShared() const ABSL_SHARED_LOCK_FUNCTION() {
-    if (!TryBeginReading()) static_cast<void>(AcquireSharedBefore(nullptr));
+    if (!TryBeginReading()) static_cast<void>(AcquireSharedBefore(&internal::kUncancelled));
   }
   [[nodiscard]] bool AcquireShared(absl::Duration timeout) const ABSL_SHARED_TRYLOCK_FUNCTION(true);
   // May fail while another only tries to write, as the standard's may; and where the domain has

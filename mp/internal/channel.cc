@@ -20,6 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
 #include "shared/internal/spinning.h"
@@ -73,6 +74,10 @@ bool IsBefore(const timespec& one, const timespec& other) {
 timespec NextLook(const timespec* deadline) {
   const timespec look = MonotonicDeadline(absl::Milliseconds(EndLife::kLook));
   return deadline != nullptr && IsBefore(*deadline, look) ? *deadline : look;
+}
+
+bool IsOverFor(const timespec* deadline) {
+  return (deadline != nullptr && IsPast(*deadline)) || CancelScope::CancelledOf(deadline);
 }
 
 // While it lives this thread has the turn, if held().
@@ -159,7 +164,7 @@ Result ChannelSide::Wait(const Waiting& waiting, const EndLife& life,
     // Who has the turn may be stopped.
     if (life.closed()) return Result::kClosed;
     if (try_again()) return ResultOf(attempted);
-    if (deadline != nullptr && IsPast(*deadline)) return Result::kLate;
+    if (IsOverFor(deadline)) return Result::kLate;
   }
 }
 
@@ -178,7 +183,7 @@ Result ChannelSide::WaitInTurn(const Waiting& waiting, const EndLife& life,
     } else if (woken == Woken::kByEnd) {
       return Result::kOver;
     }
-    if (deadline != nullptr && IsPast(*deadline)) return Result::kLate;
+    if (IsOverFor(deadline)) return Result::kLate;
   }
 }
 

@@ -1,5 +1,6 @@
 #include "mp/internal/child_order.h"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -62,6 +63,7 @@ internal::Self DecodeSelf(Decoder& decoder) {
 void Codec<internal::ChildOrder>::Encode(const internal::ChildOrder& order, Encoder& encoder) {
   EncodeSelf(order.self, encoder);
   encoder.Put(order.folder);
+  encoder.Put(order.ignored_signals);
   encoder.Put(order.server != nullptr);
   if (order.server != nullptr) {
     encoder.Put(order.server->requests);
@@ -74,6 +76,7 @@ internal::ChildOrder Codec<internal::ChildOrder>::Decode(Decoder& decoder) {
   internal::ChildOrder order;
   order.self = DecodeSelf(decoder);
   order.folder = decoder.Get<std::string>();
+  order.ignored_signals = decoder.Get<uint64_t>();
   if (decoder.Get<bool>()) {
     auto requests = decoder.Get<Connection>();
     order.server = std::make_shared<internal::ForkserverClient>(

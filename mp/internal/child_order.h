@@ -3,6 +3,7 @@
 #ifndef MP_MP_INTERNAL_CHILD_ORDER_H_
 #define MP_MP_INTERNAL_CHILD_ORDER_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -18,6 +19,7 @@ struct ChildOrder {
   Self self;                             // with its parent
   std::shared_ptr<StoredTarget> target;  // who sends it keeps its own
   std::string folder;                    // to work in; "": where it is
+  uint64_t ignored_signals = 0;          // a bit for each: 1 << (signal - 1)
   // Of its parent's fork server, for children that it starts itself.
   std::shared_ptr<ForkserverClient> server = nullptr;
 };

@@ -16,6 +16,7 @@
 #include "mp/internal/sentinel.h"
 #include "mp/internal/server_reply.h"
 #include "shared/domain.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/limbo.h"
 #include "shared/internal/object.h"
@@ -80,23 +81,27 @@ void Child::Bury(ProcessId id) {
   EndObjectsInLimbo();
 }
 
+void Child::JoinToTheEnd() {
+  // Outside the lock, so that others can ask meanwhile; and without taking the status,
+  // which is for ExitCode() alone. That one also judges what went wrong here.
+  do {
+    siginfo_t info;
+    if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOWAIT) != 0 && errno == ECHILD) {
+      static_cast<void>(sentinel_.WaitUntil(kUncancelled));
+    }
+  } while (!ExitCode().has_value());
+}
+
 bool Child::Join(absl::Duration timeout) {
-  if (timeout == absl::InfiniteDuration()) {
-    // Outside the lock, so that others can ask meanwhile; and without taking the status,
-    // which is for ExitCode() alone. That one also judges what went wrong here.
-    do {
-      siginfo_t info;
-      if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOWAIT) != 0 && errno == ECHILD) {
-        static_cast<void>(sentinel_.Wait(absl::InfiniteDuration()));
-      }
-    } while (!ExitCode().has_value());
+  if (timeout == absl::InfiniteDuration() && CancelScope::Innermost() == nullptr) {
+    JoinToTheEnd();
     return true;
   }
   const timespec deadline = MonotonicDeadline(timeout);
   while (sentinel_.WaitUntil(deadline)) {
     if (ExitCode().has_value()) return true;
     // It has ended, but a debugger that traces it is told first.
-    if (TimeLeft(deadline) <= absl::ZeroDuration()) return false;
+    if (TimeLeft(deadline) <= absl::ZeroDuration() || CancelScope::Cancelled()) return false;
     absl::SleepFor(absl::Milliseconds(1));
   }
   return false;
@@ -151,7 +156,10 @@ void ReapAbandonedChildren() {
   for (const auto& child : abandoned) child->ExitCode();
 }
 
-void EndChildren() {
+namespace {
+
+// Those that are to end with this process, or all, but for those that are detached.
+void EndThem(bool all) {
   auto attached = [] {
     Children live = LiveChildren();
     std::erase_if(
@@ -161,10 +169,17 @@ void EndChildren() {
   // Again, since other threads may still start some.
   for (Children live = attached(); !live.empty(); live = attached()) {
     for (const auto& child : live) {
-      if (child->on_parent_exit() == OnParentExit::kKill) child->Signal(SIGTERM);
+      if (all || child->on_parent_exit() == OnParentExit::kKill) child->Signal(SIGTERM);
     }
-    for (const auto& child : live) (void)child->Join(absl::InfiniteDuration());
+    // A program may exit within a scope that is cancelled.
+    for (const auto& child : live) child->JoinToTheEnd();
   }
 }
+
+}  // namespace
+
+void EndChildren() { EndThem(/*all=*/false); }
+
+void TerminateChildren() { EndThem(/*all=*/true); }
 
 }  // namespace mp::internal

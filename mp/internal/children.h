@@ -67,8 +67,10 @@ class Child {
 
   // Nothing while it runs; the signal's number, negative, when one ended it.
   std::optional<int> ExitCode();
-  // False: it still runs.
+  // False: it still runs; also when the thread is cancelled (shared/internal/cancel_scope.h).
   [[nodiscard]] bool Join(absl::Duration timeout);
+  // Cancelled or not.
+  void JoinToTheEnd();
   // Gives back what a child left in the domain that is known to have ended; 0: it had no slot.
   static void Bury(ProcessId id);
   // Nothing happens when it has ended, or may not be signalled (it became another user).
@@ -101,6 +103,8 @@ void ReapAbandonedChildren();
 // What a process does about its children when it ends: what is to end with it gets SIGTERM, and
 // all are joined, but for those that are detached.
 void EndChildren();
+// The same when it has been told to end: all get SIGTERM, but for those.
+void TerminateChildren();
 
 }  // namespace mp::internal
 

@@ -18,6 +18,7 @@
 #include "mp/fd.h"
 #include "mp/internal/descriptor.h"
 #include "mp/internal/no_sigpipe.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 
 namespace mp::internal {
@@ -105,9 +106,9 @@ absl::Status Communication::Run(const Pipes& pipes, std::string_view& input,
     if (status.ok() && ready[2].revents != 0) status = ReadSome(pipes.err, space, err);
     if (!status.ok()) return status;
     // Also where there is always something.
-    if (deadline != nullptr && IsPast(*deadline) &&
-        (pipes.in.has_value() || pipes.out.has_value() || pipes.err.has_value())) {
-      return absl::DeadlineExceededError("it has not closed its pipes in time");
+    const bool late = (deadline != nullptr && IsPast(*deadline)) || CancelScope::Cancelled();
+    if (late && (pipes.in.has_value() || pipes.out.has_value() || pipes.err.has_value())) {
+      return LateStatus("it has not closed its pipes in time");
     }
   }
   return absl::OkStatus();

@@ -9,14 +9,17 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
 
@@ -27,6 +30,54 @@ absl::Duration LeftUntil(const timespec& deadline) {
   const timespec now = MonotonicDeadline(absl::ZeroDuration());
   return std::max(absl::DurationFromTimespec(deadline) - absl::DurationFromTimespec(now),
                   absl::ZeroDuration());
+}
+
+// Negative: a signal came.
+int PollOnce(absl::Span<pollfd> descriptors, const timespec* deadline, const char* what) {
+  timespec left;
+  if (deadline != nullptr) left = absl::ToTimespec(LeftUntil(*deadline));
+  const int n =
+      ppoll(descriptors.data(), descriptors.size(), deadline != nullptr ? &left : nullptr, nullptr);
+  if (n < 0 && errno != EINTR) {
+    Fatal(absl::StrCat("pid ", getpid(), ": cannot wait for ", what,
+                       ": ppoll: ", std::strerror(errno), "; it needs an RLIMIT_NOFILE of ",
+                       descriptors.size(), " or more, and kernel memory"));
+  }
+  return n;
+}
+
+// The same with what calls those who are cancelled.
+int PollUnderScope(const CancelScope& innermost, absl::Span<pollfd> descriptors,
+                   const timespec* deadline, const char* what) {
+  // Who cancels may die before it has called.
+  constexpr absl::Duration kLook = absl::Seconds(1);
+  constexpr absl::Duration kLookWithoutBell = absl::Milliseconds(50);
+  absl::Duration pause = kLook;
+  std::vector<pollfd> all(descriptors.begin(), descriptors.end());
+  for (const CancelScope* scope = &innermost; scope != nullptr; scope = scope->outer()) {
+    const int bell = scope->Bell();
+    if (bell >= 0) {
+      all.push_back({.fd = bell, .events = POLLIN, .revents = 0});
+    } else {
+      pause = kLookWithoutBell;
+    }
+  }
+  const absl::Span<const pollfd> bells = absl::MakeConstSpan(all).subspan(descriptors.size());
+  for (;;) {
+    // Looked at behind Bell(): who cancels later calls it.
+    const bool last_look = CancelScope::Cancelled();
+    timespec end = MonotonicDeadline(last_look ? absl::ZeroDuration() : pause);
+    const bool last = deadline != nullptr && LeftUntil(*deadline) <= LeftUntil(end);
+    if (last) end = *deadline;
+    if (PollOnce(absl::MakeSpan(all), &end, what) < 0) continue;
+    EndIfClosed(bells);
+    int ready = 0;
+    for (size_t i = 0; i < descriptors.size(); ++i) {
+      descriptors[i].revents = all[i].revents;
+      if (all[i].revents != 0) ++ready;
+    }
+    if (ready > 0 || last_look || (last && IsPast(*deadline))) return ready;
+  }
 }
 
 }  // namespace
@@ -67,18 +118,16 @@ Descriptor::~Descriptor() {
   }
 }
 
-int PollUntil(absl::Span<pollfd> descriptors, const timespec* deadline) {
+int PollUntil(absl::Span<pollfd> descriptors, const timespec* deadline, const char* what) {
+  const CancelScope* const scope = CancelScope::HeededUntil(deadline);
+  // Who only looks needs no bell.
+  if (scope != nullptr && !(deadline != nullptr && IsPast(*deadline))) {
+    return PollUnderScope(*scope, descriptors, deadline, what);
+  }
+  if (IsUncancelled(deadline)) deadline = nullptr;
   for (;;) {
-    timespec left;
-    if (deadline != nullptr) left = absl::ToTimespec(LeftUntil(*deadline));
-    const int n = ppoll(descriptors.data(), descriptors.size(),
-                        deadline != nullptr ? &left : nullptr, nullptr);
+    const int n = PollOnce(descriptors, deadline, what);
     if (n >= 0) return n;
-    if (errno != EINTR) {
-      Fatal(absl::StrCat("pid ", getpid(), ": cannot wait for ", descriptors.size(),
-                         " descriptors: ppoll: ", std::strerror(errno),
-                         "; it needs an RLIMIT_NOFILE of as many, and kernel memory"));
-    }
   }
 }
 

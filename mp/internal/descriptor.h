@@ -51,9 +51,12 @@ class Descriptor {
   ino_t inode_ = 0;
 };
 
-// poll(2) until `deadline`, a point on CLOCK_MONOTONIC; nullptr: never. A signal does not end it.
-// Returns how many are ready, or are no descriptors.
-int PollUntil(absl::Span<pollfd> descriptors, const timespec* deadline);
+// poll(2) until `deadline`, a point on CLOCK_MONOTONIC; nullptr: never. A signal does not end it;
+// it ends when the thread is cancelled (shared/internal/cancel_scope.h), as at the deadline, unless
+// that is kUncancelled. So who tries again asks whether it is cancelled, not only for the time.
+// Returns how many are ready, or are no descriptors. `what`: what is waited for, for messages.
+int PollUntil(absl::Span<pollfd> descriptors, const timespec* deadline,
+              const char* what = "descriptors");
 // Ends the process where one of them, which are the library's, was closed.
 void EndIfClosed(absl::Span<const pollfd> descriptors);
 

@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "mp/internal/descriptor.h"
 #include "mp/internal/no_sigpipe.h"
+#include "shared/internal/deadline.h"
 
 namespace mp::internal {
 namespace {
@@ -26,12 +27,13 @@ absl::Status Failed(const char* call, int fd, int error) {
   return absl::ErrnoToStatus(error, message);
 }
 
-// Whether to try again, after waiting for it if need be.
+// Whether to try again, after waiting for it if need be: as read(2) itself would, cancelled or not,
+// since half of what is read or written is worse than all or nothing.
 bool TryAgain(int fd, short events) {
   if (errno == EINTR) return true;
   if (errno != EAGAIN) return false;
   pollfd ready = {.fd = fd, .events = events, .revents = 0};
-  PollUntil({&ready, 1}, nullptr);
+  PollUntil({&ready, 1}, &kUncancelled);
   return true;
 }
 

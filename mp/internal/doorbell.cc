@@ -1,5 +1,6 @@
 #include "mp/internal/doorbell.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -9,9 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -32,24 +31,51 @@ class Address {
   explicit Address(uint64_t number) {
     const uint64_t* const id = Domain::Current()->header().id;
     name_.sun_family = AF_UNIX;
-    const int length = std::snprintf(
-        name_.sun_path + 1, sizeof(name_.sun_path) - 1, "mp.%016llx%016llx.%016llx",
-        static_cast<unsigned long long>(id[0]), static_cast<unsigned long long>(id[1]),
-        static_cast<unsigned long long>(number));
-    size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
+    // Not by snprintf(): in a signal handler that may do anything.
+    char* end = name_.sun_path + 1;
+    for (const char c : {'m', 'p', '.'}) *end++ = c;
+    end = PutHex(id[1], PutHex(id[0], end));
+    *end++ = '.';
+    end = PutHex(number, end);
+    size_ = static_cast<socklen_t>(end - reinterpret_cast<char*>(&name_));
   }
 
   const sockaddr* name() const { return reinterpret_cast<const sockaddr*>(&name_); }
   socklen_t size() const { return size_; }
 
  private:
+  static char* PutHex(uint64_t number, char* to) {
+    for (int shift = 60; shift >= 0; shift -= 4) *to++ = "0123456789abcdef"[number >> shift & 15];
+    return to;
+  }
+
   sockaddr_un name_ = {};
   socklen_t size_;
 };
 
-absl::StatusOr<Descriptor> Socket() {
-  return Descriptor::Own(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket");
-}
+int Socket() { return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }
+
+// A socket to call others with. Allocates nothing, for signal handlers.
+class Sender {
+ public:
+  Sender() : fd_(Socket()) {
+    // None of the standard ones: another thread may put a file in its place.
+    if (fd_ < 0 || fd_ > STDERR_FILENO) return;
+    const int low = fd_;
+    fd_ = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    close(low);
+  }
+  ~Sender() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Sender(const Sender&) = delete;
+  Sender& operator=(const Sender&) = delete;
+
+  int fd() const { return fd_; }  // negative: there is no descriptor
+
+ private:
+  int fd_;
+};
 
 uint64_t RandomNumber() {
   uint64_t number = 0;
@@ -62,7 +88,7 @@ uint64_t RandomNumber() {
 }  // namespace
 
 absl::StatusOr<Doorbell> Doorbell::Make() {
-  absl::StatusOr<Descriptor> socket = Socket();
+  absl::StatusOr<Descriptor> socket = Descriptor::Own(Socket(), "socket");
   if (!socket.ok()) return socket.status();
   const uint64_t number = RandomNumber();
   const Address address(number);
@@ -86,13 +112,21 @@ void Doorbell::RingItself() const {
   }
 }
 
+bool Doorbell::IsThere(uint64_t number) {
+  const Sender sender;
+  const Address address(number);
+  // Where one cannot ask, it may be.
+  return sender.fd() < 0 || connect(sender.fd(), address.name(), address.size()) == 0 ||
+         errno != ECONNREFUSED;
+}
+
 namespace {
 
-bool RingBy(const Descriptor& socket, absl::Span<const Word> numbers) {
+bool RingBy(const Sender& sender, absl::Span<const Word> numbers) {
   bool all = true;
   for (const Word& number : numbers) {
     const Address address(number.load(std::memory_order_relaxed));
-    const ssize_t sent = sendto(socket.fd(), "", 1, MSG_NOSIGNAL, address.name(), address.size());
+    const ssize_t sent = sendto(sender.fd(), "", 1, MSG_NOSIGNAL, address.name(), address.size());
     // It is gone; or it rings already, unheard.
     const bool in_vain = sent < 0 && (errno == ECONNREFUSED || errno == EAGAIN);
     all = all && (sent >= 0 || in_vain);
@@ -112,8 +146,8 @@ bool RingFromBeside(absl::Span<const Word> numbers) {
     std::thread([&] {
       if (unshare(CLONE_FILES) != 0) return;
       close(STDERR_FILENO + 1);
-      const absl::StatusOr<Descriptor> socket = Socket();
-      rung = socket.ok() && RingBy(*socket, numbers);
+      const Sender sender;
+      rung = sender.fd() >= 0 && RingBy(sender, numbers);
     }).join();
   } catch (const std::system_error&) {
     // There is no thread, either.
@@ -125,8 +159,16 @@ bool RingFromBeside(absl::Span<const Word> numbers) {
 }  // namespace
 
 bool Doorbell::Ring(absl::Span<const Word> numbers) {
-  const absl::StatusOr<Descriptor> socket = Socket();
-  return socket.ok() ? RingBy(*socket, numbers) : RingFromBeside(numbers);
+  {
+    const Sender sender;
+    if (sender.fd() >= 0) return RingBy(sender, numbers);
+  }
+  return RingFromBeside(numbers);
+}
+
+void Doorbell::RingInHandler(const Word& number) {
+  const Sender sender;
+  if (sender.fd() >= 0) static_cast<void>(RingBy(sender, absl::MakeConstSpan(&number, 1)));
 }
 
 }  // namespace mp::internal

@@ -39,9 +39,13 @@ class Doorbell {
   void Drain() const;
   void RingItself() const;
 
+  // Whether somebody has the one with this number.
+  static bool IsThere(uint64_t number);
   // Rings those with these numbers. False: there is no descriptor to do that with, and perhaps some
   // have not rung.
   [[nodiscard]] static bool Ring(absl::Span<const Word> numbers);
+  // The one with this number, in a signal handler. Where there is no descriptor it does not ring.
+  static void RingInHandler(const Word& number);
 
  private:
   Doorbell(uint64_t number, Descriptor socket) : number_(number), socket_(std::move(socket)) {}

@@ -31,6 +31,7 @@
 #include "mp/internal/queue_calls.h"
 #include "mp/type_name.h"
 #include "shared/domain.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/handle.h"
 
 namespace mp::internal {
@@ -67,7 +68,7 @@ absl::Status End::StatusOf(Result result) const {
     case Result::kDone:
       return absl::OkStatus();
     case Result::kLate:
-      return absl::DeadlineExceededError(absl::StrCat(what_, ": not in time"));
+      return LateStatus(absl::StrCat(what_, ": not in time"));
     case Result::kClosed:
       return absl::FailedPreconditionError(absl::StrCat(what_, " was closed in this process"));
     case Result::kNoMemory:
@@ -208,7 +209,9 @@ absl::StatusOr<bool> End::Poll(absl::Duration timeout) {
   const Work work(*this);
   const absl::Status status = MayWork(work, readable_, " is for sending only");
   if (!status.ok()) return status;
-  return Look(QueueDeadline(timeout).get());
+  absl::StatusOr<bool> ready = Look(QueueDeadline(timeout).get());
+  if (ready.ok() && !*ready && CancelScope::Cancelled()) return StatusOf(Result::kLate);
+  return ready;
 }
 
 // By who works.

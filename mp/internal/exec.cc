@@ -43,6 +43,7 @@ struct SignalAction {
   SignalMask mask;
 };
 constexpr SignalAction kDefaultAction = {};
+const SignalAction kIgnoreAction = {.handler = SIG_IGN, .flags = 0, .restorer = nullptr, .mask = 0};
 
 // Enough for the dynamic linker, which the first call of a function may need.
 constexpr size_t kStackSize = size_t{32} << 10;
@@ -105,7 +106,8 @@ MP_INTERNAL_IN_CHILD void MoveDescriptorsInChild(Start& start) {
 // The child has actions of its own, but a handler would run on this process's memory.
 MP_INTERNAL_IN_CHILD void RemoveHandlersInChild(const Start& start) {
   for (int signal = 1; signal <= kLastSignal; ++signal) {
-    if (!start.request.reset_signals) {
+    const bool ignored = (start.request.ignored_signals >> (signal - 1) & 1) != 0;
+    if (!ignored && !start.request.reset_signals) {
       SignalAction action;
       if (syscall(SYS_rt_sigaction, signal, nullptr, &action, sizeof(SignalMask)) != 0 ||
           action.handler == SIG_IGN) {
@@ -113,7 +115,8 @@ MP_INTERNAL_IN_CHILD void RemoveHandlersInChild(const Start& start) {
       }
     }
     // Not for SIGKILL and SIGSTOP, which have no handlers.
-    syscall(SYS_rt_sigaction, signal, &kDefaultAction, nullptr, sizeof(SignalMask));
+    syscall(SYS_rt_sigaction, signal, ignored ? &kIgnoreAction : &kDefaultAction, nullptr,
+            sizeof(SignalMask));
   }
 }
 

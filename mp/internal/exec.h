@@ -13,7 +13,8 @@
 // Death:    a child that is killed before it is another program was started, and ended.
 // Threads:  any number at once. What a descriptor is when Exec() is called, and what it has come to
 //           be a moment later, is for the caller to keep apart.
-// Signals:  the program starts with none blocked and all as by default, unless it is told not to.
+// Signals:  the program starts with none blocked and all as by default, unless it is told not to;
+//           what is to be ignored is from its first instruction on.
 //           No handler of this process runs in the child.
 
 #ifndef MP_MP_INTERNAL_EXEC_H_
@@ -21,6 +22,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -45,6 +47,8 @@ struct ExecRequest {
   // All others are closed; else those that are close-on-exec.
   bool close_others = true;
   bool reset_signals = true;  // else blocked and ignored ones stay so
+  // A bit for each that is ignored in the program nevertheless: 1 << (signal - 1).
+  uint64_t ignored_signals = 0;
   bool new_session = false;
   // 0: a new one of the child's own.
   pid_t process_group = kSameGroup;

@@ -1,8 +1,10 @@
 #include "mp/internal/forkserver.h"
 
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -43,6 +45,7 @@ absl::StatusOr<Client> Start() {
                 .start_method = StartMethod::kForkserver,
                 .on_parent_exit = OnParentExit::kDetach,
                 .parent = *std::move(parent)};
+  order.ignored_signals = uint64_t{1} << (SIGINT - 1);  // from its first instruction on
   order.target =
       StoreTarget(&ForkserverMain, pipe->first, preload_function.load(std::memory_order_relaxed));
   absl::StatusOr<std::shared_ptr<Child>> child = Spawn(order);

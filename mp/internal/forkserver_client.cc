@@ -58,7 +58,7 @@ void KnownForkserver::Forget(const Client& server) {
   if (server->child == nullptr) return;
   // So that it is reaped: it may not have come to its end yet.
   server->child->Signal(SIGKILL);
-  static_cast<void>(server->child->Join(absl::InfiniteDuration()));
+  server->child->JoinToTheEnd();
 }
 
 }  // namespace mp::internal

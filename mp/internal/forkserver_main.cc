@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -131,13 +132,24 @@ void Server::Fork(ForkRequest request) {
   children_.push_back(std::move(child));
 }
 
+// The server has its own, the others by default.
+void TakeSignals(uint64_t ignored) {
+  for (int number = 1; number <= 64; ++number) {
+    if ((ignored >> (number - 1) & 1) != 0) {
+      signal(number, SIG_IGN);
+    } else if (number == SIGINT) {
+      signal(number, SIG_DFL);
+    }
+  }
+}
+
 void Server::BecomeChild(ForkRequest request) {
   requests_.Close();
   for (Forked& sibling : children_) {
     sibling.reply.Close();
     close(sibling.sentinel.fd());
   }
-  signal(SIGINT, SIG_DFL);
+  TakeSignals(request.order.ignored_signals);
   if (!Domain::HasSlot()) {
     ServerReply::SendFailure(
         request.reply.get(),

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "mp/internal/message_queue.h"
 #include "shared/domain.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
 #include "shared/internal/futex.h"
@@ -229,7 +230,7 @@ absl::Status JoinableCalls::Join(JoinableState& state, const timespec* deadline)
     // Perhaps nobody sleeps, and so nobody watches.
     const bool past = deadline != nullptr && IsPast(*deadline);
     if (last || (past && !LookForTheDeadRarely())) {
-      return absl::DeadlineExceededError(
+      return LateStatus(
           absl::StrCat(state.Describe(), ": ", progress.unfinished, " values are not finished"));
     }
     last = past ||

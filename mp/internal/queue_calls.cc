@@ -22,6 +22,7 @@
 #include "mp/encoder.h"
 #include "mp/internal/cargo.h"
 #include "shared/domain.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/object.h"
 
 namespace mp::internal {
@@ -103,7 +104,7 @@ QueueState* QueueCalls::MakeOrDie(size_t maxsize, std::string_view name, ObjectT
 absl::Status QueueCalls::PutFailed(Result result, const QueueState& state) {
   switch (result) {
     case Result::kBusy:
-      return absl::DeadlineExceededError("the queue is full");
+      return LateStatus("the queue is full");
     case Result::kShut:
       return absl::FailedPreconditionError(absl::StrCat(state.Describe(), " is shut down"));
     case Result::kNoDescriptor:
@@ -117,7 +118,7 @@ absl::Status QueueCalls::PutFailed(Result result, const QueueState& state) {
 }
 
 absl::Status QueueCalls::GetFailed(Result result, const QueueState& state) {
-  if (result == Result::kBusy) return absl::DeadlineExceededError("the queue is empty");
+  if (result == Result::kBusy) return LateStatus("the queue is empty");
   return absl::OutOfRangeError(
       absl::StrCat(state.Describe(), " is shut down, and nothing is left in it"));
 }

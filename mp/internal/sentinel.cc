@@ -7,12 +7,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "mp/internal/descriptor.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/fatal.h"
 
@@ -57,18 +56,10 @@ Sentinel::~Sentinel() {
 bool Sentinel::Wait(absl::Duration timeout) const { return WaitUntil(MonotonicDeadline(timeout)); }
 
 bool Sentinel::WaitUntil(const timespec& deadline) const {
-  for (;;) {
-    const timespec left = absl::ToTimespec(std::max(TimeLeft(deadline), absl::ZeroDuration()));
-    pollfd ended = {.fd = fd_, .events = POLLIN, .revents = 0};
-    const int n = ppoll(&ended, 1, &left, nullptr);
-    if (n > 0 && (ended.revents & POLLNVAL) != 0) FailClosed();
-    if (n >= 0) return n > 0;
-    if (errno != EINTR) {
-      Fatal(absl::StrCat("pid ", getpid(),
-                         ": cannot wait for a process: ppoll: ", std::strerror(errno),
-                         "; it needs an RLIMIT_NOFILE of 1 or more, and kernel memory"));
-    }
-  }
+  pollfd ended = {.fd = fd_, .events = POLLIN, .revents = 0};
+  const int n = PollUntil({&ended, 1}, &deadline, "a process");
+  if (n > 0 && (ended.revents & POLLNVAL) != 0) FailClosed();
+  return n > 0;
 }
 
 void Sentinel::FailClosed() const {

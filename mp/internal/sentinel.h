@@ -49,7 +49,8 @@ class Sentinel {
 
   int fd() const { return fd_; }
 
-  // True: the process has ended. A signal that interrupts it does not make it longer.
+  // True: the process has ended. A signal that interrupts it does not make it longer; it ends when
+  // the thread is cancelled (shared/internal/cancel_scope.h).
   [[nodiscard]] bool Wait(absl::Duration timeout) const;
   [[nodiscard]] bool WaitUntil(const timespec& deadline) const;
 

@@ -99,7 +99,7 @@ void TellPid(void* argument) {
 
 absl::StatusOr<Executed> Execute(Domain& domain, int domain_fd, ProcessId id,
                                  const OrderBlock* block, absl::Span<const int> of_order,
-                                 const std::string& executable) {
+                                 uint64_t ignored_signals, const std::string& executable) {
   const Fd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null.has_value()) return absl::ErrnoToStatus(errno, "open /dev/null");
   std::vector<std::pair<int, int>> descriptors = {{null.get(), STDIN_FILENO},
@@ -122,6 +122,7 @@ absl::StatusOr<Executed> Execute(Domain& domain, int domain_fd, ProcessId id,
                .argv = Pointers(argv).data(),
                .envp = Pointers(variables).data(),
                .descriptors = descriptors,
+               .ignored_signals = ignored_signals,
                .before = &TellPid,
                .before_argument = &claimed});
 }
@@ -172,8 +173,8 @@ absl::StatusOr<std::shared_ptr<Child>> Spawn(const ChildOrder& order,
   absl::Cleanup give_back = [&id] { Child::Bury(*id); };
   const absl::StatusOr<OrderBlock*> block = MakeBlock(**domain, encoder, *id);
   if (!block.ok()) return block.status();
-  absl::StatusOr<Executed> child =
-      Execute(**domain, *domain_fd, *id, *block, encoder.descriptors(), executable);
+  absl::StatusOr<Executed> child = Execute(**domain, *domain_fd, *id, *block, encoder.descriptors(),
+                                           order.ignored_signals, executable);
   if (!child.ok()) return child.status();
   std::move(give_back).Cancel();
   return std::make_shared<Child>(child->pid, *id, Child::TraitsOf(order.self),

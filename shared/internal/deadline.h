@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "absl/time/time.h"
 
@@ -37,6 +38,13 @@ class Deadline {
   const bool is_ever_;
   timespec time_ = {};
 };
+
+// Never, and no cancellation (cancel_scope.h) ends the wait before.
+inline constexpr timespec kUncancelled = {std::numeric_limits<time_t>::max(), 0};
+
+inline bool IsUncancelled(const timespec* deadline) {
+  return deadline != nullptr && deadline->tv_sec == kUncancelled.tv_sec;
+}
 
 inline bool IsPast(const timespec& deadline) {
   timespec now;

@@ -15,7 +15,7 @@ namespace mp::internal {
 // The first bytes of a domain. Constant once it is published.
 struct DomainHeader {
   static constexpr uint64_t kMagic = 0x0a6e69616d6f4470;  // "pDomain\n"
-  static constexpr uint64_t kLayout = 6;  // of everything in a domain; a change of it counts up
+  static constexpr uint64_t kLayout = 7;  // of everything in a domain; a change of it counts up
 
   uint64_t magic;
   uint64_t layout;

@@ -31,12 +31,13 @@ enum class ObjectType : uint8_t {
   kPipe,
   kSimpleQueue,
   kJoinableQueue,
+  kCancellation,
 };
 
 inline constexpr std::string_view kObjectTypeNames[] = {
     "none",      "Lock",  "RLock", "Shared",    "RawValue",         "RawArray",      "Event",
     "Condition", "Value", "Array", "Semaphore", "BoundedSemaphore", "Barrier",       "Latch",
-    "RWLock",    "Once",  "Queue", "Pipe",      "SimpleQueue",      "JoinableQueue",
+    "RWLock",    "Once",  "Queue", "Pipe",      "SimpleQueue",      "JoinableQueue", "Cancellation",
 };
 
 // "?" for a value that is none of ours.
@@ -44,7 +45,7 @@ constexpr std::string_view NameOf(ObjectType type) {
   const auto index = static_cast<uint8_t>(type);
   return index < std::size(kObjectTypeNames) ? kObjectTypeNames[index] : "?";
 }
-static_assert(NameOf(ObjectType::kJoinableQueue) == "JoinableQueue");
+static_assert(NameOf(ObjectType::kCancellation) == "Cancellation");
 
 }  // namespace mp::internal
 

@@ -23,6 +23,9 @@
 // Where futex_waitv(2) is missing, and for a thread without a lane, or of a process without a
 // slot, naps are of 50 ms, in which cancellation and deaths are looked for after each.
 //
+// A wait whose thread is cancelled (cancel_scope.h) is one whose deadline is over: kTimedOut. It is
+// so within the nap, or at once when it is over.
+//
 // Ordering: a change of the word that Wait() returns for is seen with acquire.
 // Death:    SleepsOn (lane.h) says how long a woken sleeper's death passes its wake on: until
 //           Wait() returns, or where the caller has its own, as long as that.
@@ -47,18 +50,20 @@ namespace mp::internal {
 enum class WaitResult {
   kChanged,    // the word is not what it was
   kWoken,      // or may have been meanwhile: look
-  kTimedOut,   // and no wake was taken along
+  kTimedOut,   // or the thread is cancelled; and no wake was taken along
   kCancelled,  // *cancel is not 0
   kDeath,      // one of the family was buried
 };
 
 struct WaitOptions {
-  const timespec* deadline = nullptr;  // on CLOCK_MONOTONIC; nullptr: never
+  // On CLOCK_MONOTONIC; nullptr: never, if the thread is not cancelled; else see kUncancelled.
+  const timespec* deadline = nullptr;
   // Who cancels stores what is not 0, and wakes. In the domain.
   const FutexWord* cancel = nullptr;
   // What Deaths() was when the caller last looked whom it waits for; nullptr: it does not care.
   const uint32_t* deaths = nullptr;
   bool spin = true;
+  bool heeds_thread = true;  // false: it is not ended when the thread is cancelled
 };
 
 // In a process that has a domain. Returns at once when the word is not `value`; may return

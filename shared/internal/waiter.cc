@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/robust_mutex.h"
 #include "shared/internal/sentry.h"
 #include "shared/internal/spinning.h"
@@ -20,6 +21,8 @@ constexpr int64_t kMillisecond = 1'000'000;
 constexpr int64_t kFirstNap = 20 * kMillisecond;
 constexpr int64_t kBlindNap = 50 * kMillisecond;
 constexpr int64_t kNapPerSleeper = 100 * kMillisecond;
+constexpr int64_t kNapInScope = 1000 * kMillisecond;
+constexpr int kMostScopes = 8;
 
 timespec After(int64_t nanoseconds) {
   constexpr int64_t kSecond = 1000 * kMillisecond;
@@ -73,7 +76,7 @@ WaitResult Waiter::Sleep(const Undertaker& undertaker) const {
     // lanes that one of them adds.
     Lane* const lane = lanes_.OfThisThread(undertaker.self);
     const SleepsOn note(lane, word_);
-    const Expects expected(lane, value_, options_.cancel);
+    const Expects expected(lane, value_, CancelWord());
     Result result = Nap(nap);
     if (nap == kFirstNap) {
       Spinning::Slept(result.has_value() && IsBefore(internal::After(0), short_sleep));
@@ -99,7 +102,14 @@ Result Waiter::Look() const {
       lanes_.deaths().load(std::memory_order_acquire) != *options_.deaths) {
     return WaitResult::kDeath;
   }
+  if (Cancelled()) return WaitResult::kTimedOut;
   return std::nullopt;
+}
+
+// The one whose waiter is woken by the burial of who has changed it. Of others it learns when its
+// nap is over.
+const FutexWord* Waiter::CancelWord() const {
+  return options_.cancel == nullptr && scope_ != nullptr ? &scope_->word() : options_.cancel;
 }
 
 // `time`, or the caller's deadline if that is before.
@@ -135,7 +145,21 @@ Result Waiter::SleepOn(std::vector<FutexExpectation>& words, timespec end) const
 }
 
 void Waiter::AddOwn(std::vector<FutexExpectation>& words) const {
-  if (options_.cancel != nullptr) words.emplace_back(*options_.cancel, 0);
+  // The kernel takes none twice.
+  auto add = [&words](const FutexWord& word, uint32_t value) {
+    const auto address = reinterpret_cast<uint64_t>(&word);
+    if (std::none_of(words.begin(), words.end(),
+                     [=](const FutexExpectation& other) { return other.address == address; })) {
+      words.emplace_back(word, value);
+    }
+  };
+  if (options_.cancel != nullptr) add(*options_.cancel, 0);
+  // Within more than that one learns of the others when a nap is over.
+  int scopes = kMostScopes;
+  for (const CancelScope* scope = scope_; scope != nullptr && scopes > 0; scope = scope->outer()) {
+    add(scope->word(), 0);
+    --scopes;
+  }
   if (options_.deaths != nullptr) words.emplace_back(lanes_.deaths(), *options_.deaths);
   words.emplace_back(word_, value_);
 }
@@ -193,8 +217,10 @@ Result Waiter::SleepBesideSentry(const Undertaker& undertaker) const {
   words.emplace_back(post_.duty.word(), seen);
   AddOwn(words);
   const auto sleepers = static_cast<int64_t>(post_.sleepers.load(std::memory_order_relaxed));
-  const Result result =
-      SleepOn(words, internal::After(kNapPerSleeper * std::max<int64_t>(sleepers, 1)));
+  int64_t nap = kNapPerSleeper * std::max<int64_t>(sleepers, 1);
+  // Who cancelled may have died before it woke this thread, which has a note of one word at most.
+  if (scope_ != nullptr) nap = std::min(nap, kNapInScope);
+  const Result result = SleepOn(words, internal::After(nap));
   if (!result.has_value()) LookIfOverdue(undertaker);
   return result;
 }

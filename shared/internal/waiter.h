@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "shared/internal/burial.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/futex.h"
 #include "shared/internal/lane.h"
 #include "shared/internal/sentry_post.h"
@@ -31,7 +32,12 @@ class Waiter {
 
   Waiter(const FutexWord& word, uint32_t value, const WaitOptions& options, LaneTable& lanes,
          SentryPost& post)
-      : word_(word), value_(value), options_(options), lanes_(lanes), post_(post) {}
+      : word_(word),
+        value_(value),
+        options_(options),
+        scope_(options.heeds_thread ? CancelScope::HeededUntil(options.deadline) : nullptr),
+        lanes_(lanes),
+        post_(post) {}
 
   Result LookAndSpin() const;
 
@@ -46,6 +52,8 @@ class Waiter {
   Result After(FutexResult result, bool is_last) const;
   Result Nap(int64_t nanoseconds) const;
   Result SleepOn(std::vector<FutexExpectation>& words, timespec end) const;
+  bool Cancelled() const { return scope_ != nullptr && CancelScope::Cancelled(); }
+  const FutexWord* CancelWord() const;
   void AddOwn(std::vector<FutexExpectation>& words) const;
   void LookIfOverdue(const Undertaker& undertaker) const;
   Result Watch(const Undertaker& undertaker) const;
@@ -55,6 +63,7 @@ class Waiter {
   const FutexWord& word_;
   const uint32_t value_;
   const WaitOptions& options_;
+  const CancelScope* const scope_;  // the innermost; nullptr: none
   LaneTable& lanes_;
   SentryPost& post_;
 };

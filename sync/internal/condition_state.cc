@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 #include "shared/internal/spinning.h"
 #include "shared/internal/wait.h"
@@ -98,12 +99,13 @@ bool ConditionState::Waiter::Nap(const timespec* deadline) const {
                        absl::DurationFromTimespec(*deadline) < absl::DurationFromTimespec(nap_end);
   const uint64_t seen = state_.signal.load(std::memory_order_acquire);
   if (Signal::Of(seen).notifies != notifies_) return true;
-  const WaitResult result =
-      internal::Wait(state_.word(), static_cast<uint32_t>(seen),
-                     {.deadline = is_last ? deadline : &nap_end, .spin = false});
+  const WaitResult result = internal::Wait(state_.word(), static_cast<uint32_t>(seen),
+                                           {.deadline = is_last ? deadline : &nap_end,
+                                            .spin = false,
+                                            .heeds_thread = !IsUncancelled(deadline)});
   // The wake was of one that is counted, and may sleep behind this one.
   if (result == WaitResult::kWoken) FutexWake(state_.word(), 1);
-  return result != WaitResult::kTimedOut || !is_last;
+  return result != WaitResult::kTimedOut || !(is_last || CancelScope::CancelledOf(deadline));
 }
 
 bool ConditionState::Waiter::MayGo(uint64_t seen) const {

@@ -68,19 +68,32 @@ bool Counter::Release(int count) const {
   return count == 0 || state_->TryRelease(static_cast<uint64_t>(count));
 }
 
-Hold* Counter::AcquirePermit(absl::Duration timeout) const {
-  HoldTable& holds = Domain::Current()->holds();
-  const bool waits = timeout > absl::ZeroDuration();
-  Hold* const hold = waits ? TakeHold(*state_, "permit") : TryTakeHold();
+// In `hold`, if there is one. `wait(try_take)`: where there is none at once.
+template <typename Wait>
+Hold* Counter::AcquirePermitIn(Hold* hold, const Wait& wait) const {
   if (hold == nullptr) return nullptr;
+  HoldTable& holds = Domain::Current()->holds();
   auto try_take = [&](bool slept) { return state_->TryAcquire(holds, *hold, slept); };
-  if (try_take(false)) return hold;
-  if (waits ? state_->WaitToTake(Deadline(timeout).get(), try_take)
-            : LookForTheDeadRarely() && try_take(false)) {
-    return hold;
-  }
+  if (try_take(false) || wait(try_take)) return hold;
   holds.Return(hold);
   return nullptr;
+}
+
+Hold* Counter::AcquirePermit() const {
+  return AcquirePermitIn(TakeHold(*state_, "permit"), [this](const auto& try_take) {
+    return state_->WaitToTake(&kUncancelled, try_take);
+  });
+}
+
+Hold* Counter::AcquirePermit(absl::Duration timeout) const {
+  if (timeout <= absl::ZeroDuration()) {
+    return AcquirePermitIn(TryTakeHold(), [](const auto& try_take) {
+      return LookForTheDeadRarely() && try_take(false);
+    });
+  }
+  return AcquirePermitIn(TakeHold(*state_, "permit"), [&](const auto& try_take) {
+    return state_->WaitToTake(Deadline(timeout).get(), try_take);
+  });
 }
 
 void Counter::ReleasePermit(PermitsHeader& state, Hold& hold) {

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "shared/internal/deadline.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/handle_access.h"
 #include "shared/internal/holds.h"
@@ -29,7 +30,7 @@ class Counter {
   explicit Counter(const Handle<CounterState>& state) : state_(state) {}
 
   void Acquire() const {
-    if (!state_->TryAcquire(/*slept=*/false)) static_cast<void>(AcquireUntil(nullptr));
+    if (!state_->TryAcquire(/*slept=*/false)) static_cast<void>(AcquireUntil(&kUncancelled));
   }
   bool Acquire(absl::Duration timeout) const;
   bool TryAcquire() const { return state_->TryAcquire(/*slept=*/false) || TryAgain(); }
@@ -38,7 +39,8 @@ class Counter {
   int Value() const;
   uint64_t most() const { return state_->most(); }
 
-  // The hold of a permit; nullptr: there was none in time.
+  // The hold of a permit; with a timeout nullptr: there was none in time.
+  Hold* AcquirePermit() const;
   Hold* AcquirePermit(absl::Duration timeout) const;
   static void ReleasePermit(PermitsHeader& state, Hold& hold);
 
@@ -53,6 +55,8 @@ class Counter {
   static CounterState* MakeOrDie(ObjectType type, int value, std::string_view name);
   bool TryAgain() const;
   bool AcquireUntil(const timespec* deadline) const;
+  template <typename Wait>
+  Hold* AcquirePermitIn(Hold* hold, const Wait& wait) const;
 
   Handle<CounterState> state_;
 };

@@ -55,13 +55,13 @@ class RobustLock {
     }
     const RobustMutex::Result result = state_->mutex.TryLock();
     if (result != RobustMutex::Result::kAcquired) [[unlikely]] {
-      AcquireSlow(result, nullptr);
+      AcquireSlow(result, &kUncancelled);
     } else {
       CountAcquired();
     }
   }
   bool Acquire(absl::Duration timeout) const;
-  // `deadline` is on CLOCK_MONOTONIC; nullptr: never.
+  // `deadline` is on CLOCK_MONOTONIC; nullptr: never, but when the thread is cancelled.
   bool AcquireBefore(const timespec* deadline) const;
   bool TryAcquire() const {
     if (MayNot()) [[unlikely]] {

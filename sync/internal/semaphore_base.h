@@ -25,9 +25,7 @@ class SemaphoreBase {
   // How many are left; the answer may be old when it arrives.
   int GetValue() const { return counter_.Value(); }
 
-  [[nodiscard]] Permit AcquirePermit() const {
-    return *Permit::Acquire(counter_, absl::InfiniteDuration());
-  }
+  [[nodiscard]] Permit AcquirePermit() const { return Permit::Acquire(counter_); }
   // Nothing: there was none in time. Zero or less tries once, and that is nothing also where the
   // domain has room for no more permits.
   [[nodiscard]] std::optional<Permit> AcquirePermit(absl::Duration timeout) const {

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,6 +95,29 @@ TEST_P(StartMethodSharingTest, SemaphoresAndPermits) {
   EXPECT_EQ(
       Run([](const BoundedSemaphore& permits) { return permits.Release().ok() ? 1 : 0; }, bounded),
       0);
+}
+
+// It is started within a scope, and in none.
+TEST_P(StartMethodSharingTest, Cancellation) {
+  const mp::Cancellation stop, other;
+  other.Cancel();
+  const Queue<int> never;
+  const Event waits;
+  std::optional<CancellationScope> scope(other);
+  Process& child = Start(
+      [](const mp::Cancellation& its, const Queue<int>& queue, const Event& ready) {
+        const bool free = absl::IsDeadlineExceeded(queue.Get(absl::Milliseconds(1)).status());
+        const CancellationScope own(its);
+        ready.Set();
+        return free && absl::IsCancelled(queue.Get().status()) ? 0 : 1;
+      },
+      stop, never, waits);
+  waits.Wait();  // not ended: it returns nothing
+  child.Join();  // ended
+  EXPECT_TRUE(child.IsAlive());
+  scope.reset();
+  stop.Cancel();
+  JoinAll();
 }
 
 TEST_P(StartMethodSharingTest, ConditionWithItsOwnLockAndOnesHandedIn) {

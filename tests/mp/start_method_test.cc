@@ -33,6 +33,7 @@
 #include "mp/process.h"
 #include "mp/process_info.h"
 #include "mp/queue.h"
+#include "mp/signals.h"
 #include "shared/inspect.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
@@ -312,6 +313,40 @@ TEST_P(StartMethodTest, EndsWithTheSignalsItIsSent) {
     EXPECT_EQ(child.exitcode(), -signal);
     EXPECT_TRUE(child.Close().ok());
   }
+}
+
+TEST_P(StartMethodTest, HasNoSignalHandlersOfItsStarterAndIgnoresWhatThatSays) {
+  const SignalHandlers signals;
+  for (const int signal : {SIGINT, SIGUSR1}) {
+    ASSERT_TRUE(signals.Handle(signal, [](int) {}, {.in_children = InChildren::kIgnore}).ok());
+  }
+  ASSERT_TRUE(signals.Handle(SIGTERM, [](int) {}).ok());
+  ASSERT_TRUE(signals.Handle(SIGUSR2, [](int) {}, {.in_children = InChildren::kDefault}).ok());
+  EXPECT_EQ(Run([] {
+              auto does = [](int signal, void (*what)(int)) {
+                struct sigaction action;
+                return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == what;
+              };
+              if (!does(SIGINT, SIG_IGN) || !does(SIGUSR1, SIG_IGN)) return 1;
+              if (!does(SIGTERM, SIG_DFL) || !does(SIGUSR2, SIG_DFL)) return 2;
+              // It has its own.
+              const SignalHandlers own;
+              int ran = 0;
+              OrDie(own.Handle(SIGINT, [&](int) { ++ran; }));
+              raise(SIGINT);
+              OrDie(own.Run());
+              OrDie(own.Restore(SIGINT));
+              return ran == 1 && does(SIGINT, SIG_IGN) ? 0 : 3;
+            }),
+            0);
+  // Of the next one that was not told so it is by default.
+  ASSERT_TRUE(signals.Restore(SIGINT).ok());
+  EXPECT_EQ(Run([] {
+              struct sigaction action;
+              sigaction(SIGINT, nullptr, &action);
+              return action.sa_handler == SIG_DFL ? 0 : 1;
+            }),
+            0);
 }
 
 TEST_P(StartMethodTest, LeavesNothingBehind) {
