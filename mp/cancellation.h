@@ -48,7 +48,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include "absl/status/statusor.h"
 #include "mp/internal/cancellation_state.h"
@@ -82,7 +81,7 @@ class Cancellation {
 
   using State = internal::CancellationState;
 
-  explicit Cancellation(internal::Handle<State> state) : state_(std::move(state)) {}
+  explicit Cancellation(const internal::Handle<State>& state) : state_(state) {}
 
   static absl::StatusOr<State*> Make(const CancellationOptions& options);
   static State* MakeOrDie(const CancellationOptions& options);
