@@ -34,6 +34,7 @@
 #include "mp/process_info.h"
 #include "mp/queue.h"
 #include "mp/signals.h"
+#include "mp/type_name.h"
 #include "shared/inspect.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
@@ -135,7 +136,7 @@ TEST_P(StartMethodTest, NamesTheArgumentThatCannotBeSent) {
       Options(), [](int* pointer) { return *pointer; }, &number);
   const absl::Status started = child.Start();
   EXPECT_TRUE(absl::IsInvalidArgument(started)) << started;
-  EXPECT_TRUE(absl::StrContains(started.message(), "int*")) << started;
+  EXPECT_TRUE(absl::StrContains(started.message(), TypeName<int*>())) << started;
 }
 
 TEST_P(StartMethodTest, SharesWhatItIsGivenThoughItsStarterHasDroppedIt) {
