@@ -18,7 +18,7 @@ struct ChildOrder {
   Self self;                             // with its parent
   std::shared_ptr<StoredTarget> target;  // who sends it keeps its own
   std::string folder;                    // to work in; "": where it is
-  // Of its parent's fork server, for children that it starts itself.
+  // Its parent's fork server, for children that it starts itself.
   std::shared_ptr<ForkserverClient> server = nullptr;
 };
 
