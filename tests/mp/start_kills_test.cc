@@ -111,14 +111,18 @@ TEST_P(StartKillsTest, ChildrenLeaveNothing) {
 
 // Parents ----------------------------------------------------------------------------------------
 
-void Stay(const Event& end) { end.Wait(); }
+// What dies with its parent is not told to end.
+void Stay(const Event& end, OnParentExit policy) {
+  if (policy == OnParentExit::kKill) testing::PauseForEver();
+  end.Wait();
+}
 
 void HaveChildren(StartMethod method, const Event& end) {
   std::vector<Process> children;
   for (const OnParentExit policy :
        {OnParentExit::kKill, OnParentExit::kWait, OnParentExit::kDetach}) {
     children.emplace_back(ProcessOptions{.start_method = method, .on_parent_exit = policy}, &Stay,
-                          end);
+                          end, policy);
     OrDie(children.back().Start());
   }
   testing::PauseForEver();
