@@ -80,6 +80,10 @@ namespace mp {
 class Connection;
 struct PipeOptions;
 
+namespace internal {
+class SendingEnd;
+}
+
 template <>
 struct TravelsOnlyThroughConnection<Connection> : std::true_type {};
 
@@ -138,6 +142,7 @@ class Connection {
 
  private:
   friend class Waitable;
+  friend class internal::SendingEnd;
   friend struct Codec<Connection>;
   friend absl::StatusOr<std::pair<Connection, Connection>> CreatePipe(const PipeOptions& options);
 

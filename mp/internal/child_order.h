@@ -20,7 +20,7 @@ struct ChildOrder {
   std::shared_ptr<StoredTarget> target;  // who sends it keeps its own
   std::string folder;                    // to work in; "": where it is
   uint64_t ignored_signals = 0;          // a bit for each: 1 << (signal - 1)
-  // Of its parent's fork server, for children that it starts itself.
+  // Its parent's fork server, for children that it starts itself.
   std::shared_ptr<ForkserverClient> server = nullptr;
 };
 

@@ -93,6 +93,7 @@ class End final : public WaitSource {
   static void CloseInChild();
 
   friend struct EndForkHandlers;
+  friend class SendingEnd;
 
   const std::string what_;
   const bool readable_;

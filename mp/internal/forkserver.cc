@@ -75,8 +75,12 @@ std::optional<absl::StatusOr<std::shared_ptr<Child>>> ChildOf(ServerReply reply,
       return std::make_shared<Child>(reply.pid, reply.id, Child::TraitsOf(self),
                                      *std::move(sentinel), reply.exit_code);
     }
-    case ServerReply::Kind::kFailed:
+    case ServerReply::Kind::kFailed: {
+      // If the child itself has said so, it is still about to end.
+      const ServerReply end = ServerReply::ReceiveFrom(socket.fd());
+      if (end.kind == ServerReply::Kind::kEnded) Child::Bury(end.id);
       return absl::Status(reply.code, reply.text);
+    }
     case ServerReply::Kind::kNone:
       break;
   }
@@ -88,7 +92,8 @@ std::optional<absl::StatusOr<std::shared_ptr<Child>>> ChildOf(ServerReply reply,
 absl::StatusOr<std::shared_ptr<Child>> ForkByServer(ChildOrder order) {
   // One that is killed again and again has a reason that another one has, too.
   constexpr int kTries = 3;
-  ForkRequest request = {.reply = Fd(), .order = std::move(order)};
+  ForkRequest request;
+  request.order = std::move(order);
   for (int i = 0; i < kTries; ++i) {
     const absl::StatusOr<Client> server = KnownForkserver::GetOrStart(&Start);
     if (!server.ok()) return server.status();
@@ -99,7 +104,7 @@ absl::StatusOr<std::shared_ptr<Child>> ForkByServer(ChildOrder order) {
     request.reply = Fd(fds[1]);
     absl::StatusOr<Descriptor> socket = Descriptor::Own(fds[0], "socketpair");
     if (!socket.ok()) return socket.status();
-    request.order.server = *server;
+    request.server = *server;
     const absl::Status sent = (*server)->requests.Send(request);
     // Only the server's, and the child's, are left.
     request.reply.Close();

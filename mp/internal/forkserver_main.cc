@@ -1,8 +1,8 @@
 #include "mp/internal/forkserver_main.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,10 +23,12 @@
 #include "mp/connection.h"
 #include "mp/fd.h"
 #include "mp/internal/child_main.h"
+#include "mp/internal/child_order.h"
 #include "mp/internal/children.h"
 #include "mp/internal/flush.h"
 #include "mp/internal/fork_request.h"
 #include "mp/internal/forkserver_client.h"
+#include "mp/internal/sending_end.h"
 #include "mp/internal/sentinel.h"
 #include "mp/internal/server_reply.h"
 #include "shared/domain.h"
@@ -36,7 +38,8 @@ namespace {
 
 class Server {
  public:
-  explicit Server(const Connection& requests) : requests_(requests) {}
+  Server(const Connection& requests, Sentinel self)
+      : requests_(requests), self_(std::make_shared<const Sentinel>(std::move(self))) {}
 
   absl::Status Run();
 
@@ -54,6 +57,7 @@ class Server {
   static void Reap(const Forked& child);
 
   const Connection& requests_;
+  const std::shared_ptr<const Sentinel> self_;
   bool anybody_asks_ = true;
   bool no_descriptors_ = false;  // for the next request, which waits
   std::vector<Forked> children_;
@@ -118,6 +122,8 @@ void Server::Fork(ForkRequest request) {
                                                       "forkserver: fork: ", std::strerror(errno))));
     return;
   }
+  // The child's now, and with it a descriptor, which the sentinel may need: that of its parent.
+  request.order = ChildOrder();
   absl::StatusOr<Sentinel> sentinel = Sentinel::Open(pid);
   Forked child = {.pid = pid,
                   .id = Domain::LastForked(),
@@ -144,7 +150,6 @@ void TakeSignals(uint64_t ignored) {
 }
 
 void Server::BecomeChild(ForkRequest request) {
-  requests_.Close();
   for (Forked& sibling : children_) {
     sibling.reply.Close();
     close(sibling.sentinel.fd());
@@ -158,19 +163,31 @@ void Server::BecomeChild(ForkRequest request) {
             "MP_RESERVE) has more slots"));
     _exit(0);
   }
-  absl::StatusOr<Sentinel> self = Sentinel::Open(getpid());
-  if (!self.ok()) {
-    ServerReply::SendFailure(request.reply.get(), self.status());
+  absl::StatusOr<Connection> requests = SendingEnd::Join(requests_, std::move(request.requests));
+  if (!requests.ok()) {
+    ServerReply::SendFailure(request.reply.get(), requests.status());
     _exit(0);
   }
-  const bool told =
-      ServerReply{.kind = ServerReply::Kind::kStarted,
-                  .pid = getpid(),
-                  .id = Domain::Current()->ThisProcess().identity(),
-                  .sentinel = Fd(fcntl(self->fd(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1))}
-          .SendTo(request.reply.get());
-  // Who asked is dead, and would have killed what is to end with it.
-  if (!told && request.order.self.on_parent_exit == OnParentExit::kKill) _exit(0);
+  requests_.Close();
+  // Not a Sentinel, which could need another number: it is there to be sent, and no longer.
+  Fd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  if (!self.has_value()) {
+    ServerReply::SendFailure(request.reply.get(),
+                             absl::ErrnoToStatus(errno, "forkserver: pidfd_open"));
+    _exit(0);
+  }
+  const bool told = ServerReply{.kind = ServerReply::Kind::kStarted,
+                                .pid = getpid(),
+                                .id = Domain::Current()->ThisProcess().identity(),
+                                .sentinel = std::move(self)}
+                        .SendTo(request.reply.get());
+  if (!told) {
+    // Or who asked is dead, and nobody knows of this one.
+    ServerReply::SendFailure(
+        request.reply.get(),
+        absl::ResourceExhaustedError("forkserver: too many descriptors are on their way"));
+    _exit(0);
+  }
   request.reply.Close();
   if (!request.order.folder.empty()) {
     // As a program that is started in a folder that is gone: it is nowhere.
@@ -178,7 +195,8 @@ void Server::BecomeChild(ForkRequest request) {
   }
   // Where it stays: at-exit handlers may ask who this process is.
   auto& order = *new ChildOrder(std::move(request.order));
-  KnownForkserver::Adopt(std::move(order.server));
+  KnownForkserver::Adopt(
+      std::make_shared<ForkserverClient>(ForkserverClient{*std::move(requests), self_}));
   ChildMain(order.self, *order.target);
 }
 
@@ -204,7 +222,9 @@ void Server::Reap(const Forked& child) {
 absl::Status ForkserverMain(const Connection& requests, void (*preload)()) {
   signal(SIGINT, SIG_IGN);
   if (preload != nullptr) preload();
-  return Server(requests).Run();
+  absl::StatusOr<Sentinel> self = Sentinel::Open(getpid());
+  if (!self.ok()) return self.status();
+  return Server(requests, *std::move(self)).Run();
 }
 
 }  // namespace mp::internal

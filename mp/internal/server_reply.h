@@ -2,7 +2,7 @@
 // own that went with the request.
 //
 //   kStarted   by the child itself, with its pidfd, before it does anything else
-//   kFailed    by the server: there is none, and why
+//   kFailed    by the server: there is none, and why; or by the child, which ends at once
 //   kEnded     by the server, which has reaped it; last
 //   the end    the server is dead. If nothing came before it there is no child
 

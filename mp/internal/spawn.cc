@@ -1,6 +1,7 @@
 #include "mp/internal/spawn.h"
 
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -93,7 +94,11 @@ struct Claimed {
 // In the child, on this process's memory.
 void TellPid(void* argument) {
   const auto& claimed = *static_cast<const Claimed*>(argument);
-  SpawnMarker::SetPid(claimed.marker, getpid());
+  timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  SpawnMarker::SetProcess(
+      claimed.marker, getpid(),
+      static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec));
   claimed.processes.TellSpawned(claimed.id);
 }
 

@@ -155,6 +155,12 @@ bool IsDead(pid_t pid, uint64_t started, const DomainHeader& domain, Evidence ev
   return evidence == Evidence::kThorough && Maps(pid, domain) == Answer::kNo;
 }
 
+bool StartedLaterThan(uint64_t time) {
+  if (!ProcIsOurs()) return false;
+  const std::optional<uint64_t> start = StartOf(getpid());
+  return start.has_value() && *start > Ticks(time);
+}
+
 bool CanProveDeaths() {
   const int fd = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
   if (fd >= 0) close(fd);

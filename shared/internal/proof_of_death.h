@@ -33,6 +33,10 @@ enum class Evidence {
 // `started`: a time of CLOCK_BOOTTIME, in nanoseconds, at which the process ran.
 bool IsDead(pid_t pid, uint64_t started, const DomainHeader& domain, Evidence evidence);
 
+// Whether there is proof that this process started later than at `time`, of that clock: another one
+// had its pid before.
+bool StartedLaterThan(uint64_t time);
+
 // Whether this process can get any evidence at all: not without a descriptor left.
 bool CanProveDeaths();
 

@@ -2,7 +2,6 @@
 
 #include "mp/internal/exec.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -25,6 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "tests/mp/left_behind.h"
 #include "tests/mp/text_pipe.h"
 #include "tests/support/child.h"
 #include "tests/support/let_fail.h"
@@ -35,6 +35,8 @@ namespace {
 
 using absl::StatusCode;
 using testing::Child;
+using testing::Descriptors;
+using testing::HasChildren;
 using ::testing::HasSubstr;
 using testing::IsOk;
 using testing::LetFail;
@@ -66,16 +68,6 @@ class Arguments {
   std::vector<std::string> words_;
   std::vector<char*> pointers_;
 };
-
-int Descriptors() {
-  int n = 0;
-  DIR* const folder = opendir("/proc/self/fd");
-  while (readdir(folder) != nullptr) ++n;
-  closedir(folder);
-  return n;
-}
-
-bool HasChildren() { return waitid(P_ALL, 0, nullptr, WEXITED | WNOHANG | WNOWAIT) == 0; }
 
 // What started_program says. The request's own descriptors are to leave number 1 to it.
 std::string Told(const std::string& what, ExecRequest request,

@@ -1,7 +1,6 @@
 // Programs that cannot be started, and those that are started by the thousand: nothing stays
 // behind.
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "mp/popen.h"
+#include "tests/mp/left_behind.h"
 #include "tests/support/child.h"
 #include "tests/support/let_fail.h"
 #include "tests/support/status_matchers.h"
@@ -29,6 +29,8 @@ namespace {
 using absl::StatusCode;
 using ::testing::AllOf;
 using testing::Child;
+using testing::Descriptors;
+using testing::HasChildren;
 using ::testing::HasSubstr;
 using testing::IsOk;
 using testing::LetFail;
@@ -38,16 +40,6 @@ const PopenOptions kAllPipes = {
     .stdin = Stdio::Pipe(), .stdout = Stdio::Pipe(), .stderr = Stdio::Pipe()};
 
 constexpr pid_t kNoGroup = std::numeric_limits<pid_t>::max();
-
-int Descriptors() {
-  int n = 0;
-  DIR* const folder = opendir("/proc/self/fd");
-  while (readdir(folder) != nullptr) ++n;
-  closedir(folder);
-  return n;
-}
-
-bool HasChildren() { return waitid(P_ALL, 0, nullptr, WEXITED | WNOHANG | WNOWAIT) == 0; }
 
 // It leaves nothing, and fails in the same way when it is tried again.
 absl::Status FailureOf(std::vector<std::string> args, PopenOptions options = kAllPipes) {

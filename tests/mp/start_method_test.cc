@@ -14,7 +14,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -41,6 +40,7 @@
 #include "sync/event.h"
 #include "sync/lock.h"
 #include "sync/lock_guard.h"
+#include "tests/mp/left_behind.h"
 
 namespace mp {
 namespace {
@@ -48,7 +48,7 @@ namespace {
 // Made before main(), and so before Init(), in every process.
 const Lock made_before_main;
 
-class StartMethodTest : public testing::TestWithParam<StartMethod> {
+class StartMethodTest : public ::testing::TestWithParam<StartMethod> {
  protected:
   ProcessOptions Options() const { return {.start_method = GetParam()}; }
   // The exit code of what is started with these.
@@ -64,7 +64,7 @@ class StartMethodTest : public testing::TestWithParam<StartMethod> {
   bool Inherits() const { return GetParam() == StartMethod::kFork; }
 };
 
-std::string NameOf(const testing::TestParamInfo<StartMethod>& info) {
+std::string NameOf(const ::testing::TestParamInfo<StartMethod>& info) {
   switch (info.param) {
     case StartMethod::kFork:
       return "Fork";
@@ -77,8 +77,8 @@ std::string NameOf(const testing::TestParamInfo<StartMethod>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, StartMethodTest,
-                         testing::Values(StartMethod::kFork, StartMethod::kSpawn,
-                                         StartMethod::kForkserver),
+                         ::testing::Values(StartMethod::kFork, StartMethod::kSpawn,
+                                           StartMethod::kForkserver),
                          &NameOf);
 
 int Sum(const std::vector<int>& numbers, const std::string& word) {
@@ -351,18 +351,14 @@ TEST_P(StartMethodTest, HasNoSignalHandlersOfItsStarterAndIgnoresWhatThatSays) {
 }
 
 TEST_P(StartMethodTest, LeavesNothingBehind) {
-  auto descriptors = [] {
-    const std::filesystem::directory_iterator all("/proc/self/fd");
-    return std::distance(begin(all), end(all));
-  };
   EXPECT_EQ(Run([] {}), 0);  // so that there is a fork server
   const size_t objects = ListObjects().size();
-  const auto before = descriptors();
+  const int before = testing::Descriptors();
   for (int i = 0; i < 20; ++i) {
     const RawValue<int> value(i);
     EXPECT_EQ(Run([](const RawValue<int>& number) { return *number; }, value), i);
   }
-  EXPECT_EQ(descriptors(), before);
+  EXPECT_EQ(testing::Descriptors(), before);
   EXPECT_EQ(ListObjects().size(), objects);
   EXPECT_TRUE(Check().ok()) << Check();
   EXPECT_TRUE(ActiveChildren().empty());
@@ -372,7 +368,7 @@ TEST_P(StartMethodTest, LeavesNothingBehind) {
 
 class SpawnTest : public StartMethodTest {};
 INSTANTIATE_TEST_SUITE_P(All, SpawnTest,
-                         testing::Values(StartMethod::kSpawn, StartMethod::kForkserver), &NameOf);
+                         ::testing::Values(StartMethod::kSpawn, StartMethod::kForkserver), &NameOf);
 
 TEST_P(SpawnTest, HasNoDescriptorThatItWasNotGiven) {
   const Fd open_here(open("/proc/self/status", O_RDONLY));  // not close-on-exec
