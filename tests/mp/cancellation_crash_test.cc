@@ -16,6 +16,7 @@
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/listed.h"
+#include "tests/support/no_look_is_due.h"
 
 namespace mp {
 namespace {
@@ -93,6 +94,7 @@ TEST_F(CancellationCrashTest, WhoPollsIsToldWhoeverDies) {
 }
 
 TEST_F(CancellationCrashTest, WhoWaitsMayDie) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("wait until it is cancelled, and another behind");
   auto wait = [this] {
     const CancellationScope scope(*stop_);
@@ -106,6 +108,7 @@ TEST_F(CancellationCrashTest, WhoWaitsMayDie) {
 }
 
 TEST_F(CancellationCrashTest, WhoWaitsByDescriptorMayDie) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("wait by descriptor until it is cancelled");
   crash.operation = [this] {
     const CancellationScope scope(*stop_);
