@@ -42,7 +42,9 @@ class CancellationCrashTest : public ::testing::Test {
       {
         const CancellationScope scope(own);
         static_cast<void>(Event().Wait(absl::Microseconds(1)));
-        static_cast<void>(Timer().Wait(absl::Milliseconds(1)));
+        const Timer timer;
+        static_cast<void>(timer.Start(absl::Milliseconds(1)));
+        static_cast<void>(timer.Wait());
       }
       own.Cancel();
     };
