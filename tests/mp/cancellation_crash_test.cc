@@ -16,6 +16,7 @@
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/listed.h"
+#include "tests/support/no_look_is_due.h"
 
 namespace mp {
 namespace {
@@ -41,7 +42,9 @@ class CancellationCrashTest : public ::testing::Test {
       {
         const CancellationScope scope(own);
         static_cast<void>(Event().Wait(absl::Microseconds(1)));
-        static_cast<void>(Timer().Wait(absl::Milliseconds(1)));
+        const Timer timer;
+        static_cast<void>(timer.Start(absl::Milliseconds(1)));
+        static_cast<void>(timer.Wait());
       }
       own.Cancel();
     };
@@ -93,6 +96,7 @@ TEST_F(CancellationCrashTest, WhoPollsIsToldWhoeverDies) {
 }
 
 TEST_F(CancellationCrashTest, WhoWaitsMayDie) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("wait until it is cancelled, and another behind");
   auto wait = [this] {
     const CancellationScope scope(*stop_);
@@ -106,6 +110,7 @@ TEST_F(CancellationCrashTest, WhoWaitsMayDie) {
 }
 
 TEST_F(CancellationCrashTest, WhoWaitsByDescriptorMayDie) {
+  const testing::NoLookIsDue no_look;
   CrashCase crash = Case("wait by descriptor until it is cancelled");
   crash.operation = [this] {
     const CancellationScope scope(*stop_);

@@ -33,6 +33,7 @@ namespace {
 class Program {
  public:
   explicit Program(const std::function<void()>& main) {
+    fflush(stdout);  // or it comes there, too
     pid_ = forkpty(&terminal_, nullptr, nullptr, nullptr);
     if (pid_ == 0) {
       main();
