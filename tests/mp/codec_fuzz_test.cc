@@ -40,14 +40,14 @@ namespace {
 thread_local ptrdiff_t live = 0;
 thread_local ptrdiff_t peak = 0;
 
-void* Allocate(size_t size) {
+[[maybe_unused]] void* Allocate(size_t size) {
   void* const block = std::malloc(size);
   if (block == nullptr) throw std::bad_alloc();
   live += static_cast<ptrdiff_t>(malloc_usable_size(block));
   peak = std::max(peak, live);
   return block;
 }
-void Free(void* block) {
+[[maybe_unused]] void Free(void* block) {
   if (block == nullptr) return;
   live -= static_cast<ptrdiff_t>(malloc_usable_size(block));
   std::free(block);
@@ -55,12 +55,20 @@ void Free(void* block) {
 
 }  // namespace
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MP_HAS_OPERATORS_OF_ITS_OWN
+#endif
+#endif
+// Not those of Clang's ThreadSanitizer, with which nothing is counted.
+#ifndef MP_HAS_OPERATORS_OF_ITS_OWN
 void* operator new(size_t size) { return Allocate(size); }
 void* operator new[](size_t size) { return Allocate(size); }
 void operator delete(void* block) noexcept { Free(block); }
 void operator delete[](void* block) noexcept { Free(block); }
 void operator delete(void* block, size_t) noexcept { Free(block); }
 void operator delete[](void* block, size_t) noexcept { Free(block); }
+#endif
 
 namespace mp {
 namespace {
