@@ -76,9 +76,8 @@ void Place(Board::Place& place, const Shared<Seat>& seat) {
 void ChangeAtRandom(Seat& seat, std::mt19937_64& random) {
   const LockGuard guard(seat.lock);
   if (guard.owner_died()) {
-    // The words may be half written.
     const int mark = *seat.mark;
-    seat.words = Shared<Words>(10, mark);
+    seat.words.Reset(10, mark);
     seat.lock.MarkConsistent();
   }
   for (const int word : *seat.words) {
@@ -86,7 +85,9 @@ void ChangeAtRandom(Seat& seat, std::mt19937_64& random) {
   }
   const int mark = static_cast<int>(random() % 1000);
   if (random() % 2 == 0) {
-    seat.words->assign(random() % 3000, mark);
+    // Not assign(): killed within that, and dropped by one who never looked, they would be half
+    // written, and what they do not refer to stays.
+    seat.words.Reset(random() % 3000, mark);
   } else {
     seat.words = Shared<Words>(random() % 3000, mark);
   }
