@@ -100,12 +100,14 @@ WaitResult Waits::Wait(const FutexWord& word, uint32_t value, const WaitOptions&
   Lane* const lane = LaneTestPeer::ThisThread();
   const SleepsOn note(lane, word);
   if (lane != nullptr) lane->expects.store(value);
+  const timespec* const deadline =
+      internal::IsUncancelled(options.deadline) ? nullptr : options.deadline;
   std::vector<FutexExpectation> words;
   if (options.deaths != nullptr) words.emplace_back(lanes_.deaths(), *options.deaths);
   words.emplace_back(word, value);
   for (;;) {
     size_t woken = 0;
-    const FutexResult result = internal::FutexWaitAny(words, options.deadline, woken);
+    const FutexResult result = internal::FutexWaitAny(words, deadline, woken);
     if (result == FutexResult::kWoken && woken + 1 == words.size()) return WaitResult::kWoken;
     if (word.load() != value) return WaitResult::kChanged;
     if (options.deaths != nullptr && lanes_.deaths().load() != *options.deaths) {
