@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <fstream>
 #include <ostream>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -34,6 +35,17 @@
 
 namespace mp::testing {
 
+// Whether `pid` is such a child that wait(2) does not see it: the watchdog. Its name it has later.
+inline bool IsUnseen(pid_t pid) {
+  std::string text;
+  std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), text);
+  // The signal at its end is the 38th field; behind the name, which may hold anything, is the 3rd.
+  std::istringstream fields(text.substr(text.rfind(')') + 1));
+  std::string field;
+  for (int i = 3; i <= 38; ++i) fields >> field;
+  return field == "0";
+}
+
 // Processes below this one, children first, also those that have ended and are not reaped; but not
 // the watchdog.
 inline std::vector<pid_t> OwnDescendants() {
@@ -41,9 +53,7 @@ inline std::vector<pid_t> OwnDescendants() {
   const size_t count = Descendants(getpid(), all.data(), all.size());
   std::vector<pid_t> others;
   for (size_t i = 0; i < count; ++i) {
-    std::string name;
-    std::getline(std::ifstream("/proc/" + std::to_string(all[i]) + "/comm"), name);
-    if (name != "test-watchdog") others.push_back(all[i]);
+    if (!IsUnseen(all[i])) others.push_back(all[i]);
   }
   return others;
 }
