@@ -1,14 +1,17 @@
 #include "tests/support/tracer.h"
 
+#include <elf.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <utility>
@@ -29,6 +32,22 @@ void ReadText(pid_t pid, uintptr_t address, unsigned char (&bytes)[8]) {
   errno = 0;
   const long word = ptrace(PTRACE_PEEKTEXT, pid, address, nullptr);
   memcpy(bytes, &word, sizeof(bytes));
+}
+
+// Whether it is in the vdso, what of the kernel runs as a part of every program.
+bool IsOfKernel(uintptr_t address) {
+  static const uintptr_t start = getauxval(AT_SYSINFO_EHDR);
+  static const uintptr_t size = [] {
+    uintptr_t end = 0;
+    if (start == 0) return end;
+    const auto& file = *reinterpret_cast<const Elf64_Ehdr*>(start);
+    const auto* const parts = reinterpret_cast<const Elf64_Phdr*>(start + file.e_phoff);
+    for (int i = 0; i < file.e_phnum; ++i) {
+      if (parts[i].p_type == PT_LOAD) end = std::max(end, parts[i].p_offset + parts[i].p_memsz);
+    }
+    return end;
+  }();
+  return address - start < size;
 }
 
 int TrapCode(pid_t pid) {
@@ -64,6 +83,7 @@ Victim::Stop Victim::Step() {
   if (before == repeating_) return FinishRepetition();
   ClearBreakpoint();
   const Stop stop = Resume(PTRACE_SINGLESTEP);
+  if (stop == Stop::kStepped && IsOfKernel(pc())) return LeaveKernelsCode();
   const bool stayed = stop == Stop::kStepped && pc() == before;
   repeating_ = stayed && RepeatedLength(before) > 0 ? before : 0;
   return stop;
@@ -80,6 +100,16 @@ Victim::Stop Victim::FinishRepetition() {
   Stop stop = Stop::kStepped;
   while (stop == Stop::kStepped && pc() == repeated) stop = Resume(PTRACE_SINGLESTEP);
   return stop;
+}
+
+// A clock is read there, anew for as long as the kernel's tick comes in between: who steps through
+// it on a busy machine never comes to its end. It leaves nothing that could be torn.
+Victim::Stop Victim::LeaveKernelsCode() {
+  const long stack = ptrace(PTRACE_PEEKUSER, pid_, offsetof(user, regs.rsp), nullptr);
+  const long caller = ptrace(PTRACE_PEEKDATA, pid_, stack, nullptr);
+  if (!SetBreakpoint(static_cast<uintptr_t>(caller))) return Stop::kStepped;
+  const Stop stop = Resume(PTRACE_CONT);
+  return stop == Stop::kAtAddress ? Stop::kStepped : stop;
 }
 
 Victim::Stop Victim::RunTo(uintptr_t address) {

@@ -52,8 +52,8 @@ class Victim {
   Victim(const Victim&) = delete;
   Victim& operator=(const Victim&) = delete;
 
-  // One instruction; a system call is one. A string instruction with a rep
-  // prefix is two: its first round, then all others at once.
+  // One instruction; a system call is one, and so is a call of the vdso. A string
+  // instruction with a rep prefix is two: its first round, then all others at once.
   Stop Step();
 
   // Runs until it is about to execute the instruction at `address`, which is not where it
@@ -85,6 +85,7 @@ class Victim {
  private:
   Stop Resume(int request);
   Stop FinishRepetition();
+  Stop LeaveKernelsCode();
   size_t RepeatedLength(uintptr_t address) const;
   void Died(int status);
   bool SetBreakpoint(uintptr_t address);
