@@ -22,6 +22,7 @@ class ScheduledAtomic {
 
  public:
   using value_type = T;
+  // NOLINTNEXTLINE(readability-identifier-naming): as std::atomic has it
   static constexpr bool is_always_lock_free = std::atomic<T>::is_always_lock_free;
 
   constexpr ScheduledAtomic() = default;
