@@ -60,7 +60,8 @@ double RunInProcesses(int count, const Work& work) {
   }
   const int64_t elapsed = *std::max_element(board->end, board->end + count) -
                           *std::min_element(board->begin, board->begin + count);
-  return std::chrono::duration<double>(std::chrono::steady_clock::duration(elapsed)).count();
+  const std::chrono::steady_clock::duration taken(elapsed);
+  return std::chrono::duration_cast<std::chrono::duration<double>>(taken).count();
 }
 
 }  // namespace mp::benchmarks

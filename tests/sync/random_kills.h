@@ -60,7 +60,7 @@ class RandomKillsTest : public GivesBackTest, public ::testing::WithParamInterfa
       duty.emplace();
       options.after_kill = Settle;
     }
-    const KillerReport report = RunKiller(work, options);
+    KillerReport report = RunKiller(work, options);
     EXPECT_TRUE(report.Clean()) << report.Summary();
     duty.reset();
     SettleUntilAlone();
