@@ -1,6 +1,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <iostream>
 #include <string>
@@ -53,7 +54,7 @@ int main(int argc, char**) {
         {.in_children = signal == SIGINT ? mp::InChildren::kIgnore : mp::InChildren::kAsBefore}));
   }
 
-  const mp::JoinableQueue<int> jobs(/*maxsize=*/2 * kFirstJobs);
+  const mp::JoinableQueue<int> jobs(/*maxsize=*/size_t{2} * kFirstJobs);
   const mp::Value<int> done(0);
   const mp::Queue<int> made;
   std::vector<mp::Process> workers;
