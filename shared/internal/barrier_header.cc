@@ -200,8 +200,10 @@ void BarrierHeader::Abort(pid_t pid) {
   // Until it is: the round that it meets may be complete meanwhile.
   for (uint64_t seen = Now(); !IsBroken(seen); seen = Now()) {
     if (IsResetting(seen)) {
-      // Test: BarrierModelTest.AnAbortOutlastsAResetThatIsNotDone
       TellWhy(seen & kRound, {Cause::kAbort, pid});
+      // Before: broken by a reset, of which who comes next does the rest.
+      // After:  broken, until a reset that is called later.
+      // Test:   BarrierModelTest.AnAbortOutlastsAResetThatIsNotDone
       count.first().compare_exchange_strong(seen, (seen & kRound) | kBroken,
                                             std::memory_order_acq_rel);
     } else {

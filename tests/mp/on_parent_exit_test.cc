@@ -17,6 +17,7 @@
 #include "mp/queue.h"
 #include "mp/start_method.h"
 #include "sync/event.h"
+#include "tests/mp/start_methods.h"
 #include "tests/support/pause.h"
 
 namespace mp {
@@ -65,19 +66,8 @@ class OnParentExitTest : public ::testing::TestWithParam<StartMethod> {
   Fd child_;
 };
 
-INSTANTIATE_TEST_SUITE_P(All, OnParentExitTest,
-                         ::testing::Values(StartMethod::kFork, StartMethod::kSpawn,
-                                           StartMethod::kForkserver),
-                         [](const auto& info) {
-                           switch (info.param) {
-                             case StartMethod::kFork:
-                               return "Fork";
-                             case StartMethod::kSpawn:
-                               return "Spawn";
-                             default:
-                               return "Forkserver";
-                           }
-                         });
+INSTANTIATE_TEST_SUITE_P(All, OnParentExitTest, testing::AllStartMethods(),
+                         testing::StartMethodName);
 
 // The watchdog ends what waits for ever.
 constexpr int kForEver = -1;

@@ -16,6 +16,7 @@
 #include "shared/inspect.h"
 #include "shared/internal/proof_of_death.h"
 #include "shared/raw_value.h"
+#include "tests/mp/start_methods.h"
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/settings.h"
@@ -61,11 +62,8 @@ class SpawnCrashTest : public ::testing::TestWithParam<StartMethod> {
   std::optional<size_t> before_;
 };
 
-INSTANTIATE_TEST_SUITE_P(All, SpawnCrashTest,
-                         ::testing::Values(StartMethod::kSpawn, StartMethod::kForkserver),
-                         [](const auto& info) {
-                           return info.param == StartMethod::kSpawn ? "Spawn" : "Forkserver";
-                         });
+INSTANTIATE_TEST_SUITE_P(All, SpawnCrashTest, testing::StartMethodsButFork(),
+                         testing::StartMethodName);
 
 TEST_P(SpawnCrashTest, AStartLeavesNothing) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer makes millions of instructions of it";

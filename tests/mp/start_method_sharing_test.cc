@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "mp/mp.h"
+#include "tests/mp/start_methods.h"
 
 namespace mp {
 namespace {
@@ -52,15 +53,8 @@ class StartMethodSharingTest : public ::testing::TestWithParam<StartMethod> {
   std::vector<Process> children_;
 };
 
-std::string NameOf(const ::testing::TestParamInfo<StartMethod>& info) {
-  constexpr const char* kNames[] = {"Fork", "Spawn", "Forkserver"};
-  return kNames[static_cast<size_t>(info.param)];
-}
-
-INSTANTIATE_TEST_SUITE_P(All, StartMethodSharingTest,
-                         ::testing::Values(StartMethod::kFork, StartMethod::kSpawn,
-                                           StartMethod::kForkserver),
-                         &NameOf);
+INSTANTIATE_TEST_SUITE_P(All, StartMethodSharingTest, testing::AllStartMethods(),
+                         testing::StartMethodName);
 
 TEST_P(StartMethodSharingTest, RLock) {
   const RLock lock;

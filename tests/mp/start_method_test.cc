@@ -41,6 +41,7 @@
 #include "sync/lock.h"
 #include "sync/lock_guard.h"
 #include "tests/mp/left_behind.h"
+#include "tests/mp/start_methods.h"
 
 namespace mp {
 namespace {
@@ -64,22 +65,8 @@ class StartMethodTest : public ::testing::TestWithParam<StartMethod> {
   bool Inherits() const { return GetParam() == StartMethod::kFork; }
 };
 
-std::string NameOf(const ::testing::TestParamInfo<StartMethod>& info) {
-  switch (info.param) {
-    case StartMethod::kFork:
-      return "Fork";
-    case StartMethod::kSpawn:
-      return "Spawn";
-    case StartMethod::kForkserver:
-      return "Forkserver";
-  }
-  return "";
-}
-
-INSTANTIATE_TEST_SUITE_P(All, StartMethodTest,
-                         ::testing::Values(StartMethod::kFork, StartMethod::kSpawn,
-                                           StartMethod::kForkserver),
-                         &NameOf);
+INSTANTIATE_TEST_SUITE_P(All, StartMethodTest, testing::AllStartMethods(),
+                         testing::StartMethodName);
 
 int Sum(const std::vector<int>& numbers, const std::string& word) {
   int sum = static_cast<int>(word.size());
@@ -367,8 +354,7 @@ TEST_P(StartMethodTest, LeavesNothingBehind) {
 // Only where nothing is inherited ----------------------------------------------------------------
 
 class SpawnTest : public StartMethodTest {};
-INSTANTIATE_TEST_SUITE_P(All, SpawnTest,
-                         ::testing::Values(StartMethod::kSpawn, StartMethod::kForkserver), &NameOf);
+INSTANTIATE_TEST_SUITE_P(All, SpawnTest, testing::StartMethodsButFork(), testing::StartMethodName);
 
 TEST_P(SpawnTest, HasNoDescriptorThatItWasNotGiven) {
   const Fd open_here(open("/proc/self/status", O_RDONLY));  // not close-on-exec
