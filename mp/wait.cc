@@ -107,9 +107,7 @@ absl::StatusOr<std::vector<size_t>> Wait(absl::Span<const Waitable> objects,
       if (*is_ready) ready.push_back(i);
     }
     if (!ready.empty()) return ready;
-    const bool late = (deadline.get() != nullptr && internal::IsPast(*deadline.get())) ||
-                      internal::CancelScope::Cancelled();
-    if (late || (n == 0 && !looks)) {
+    if (internal::CancelScope::IsLate(deadline.get()) || (n == 0 && !looks)) {
       return internal::LateStatus(absl::StrCat("none of ", objects.size(), " was ready in time"));
     }
     // The bell is for others: until they have left.

@@ -191,8 +191,7 @@ absl::StatusOr<int> Barrier::WaitIn(Place& place, const timespec* deadline) cons
         internal::LookForTheDead();
         if (++looks >= kMostLooks) break;
         // Not after the first look: what it has found shows at the next arrival.
-        if (looks > 1 && ((deadline != nullptr && internal::IsPast(*deadline)) ||
-                          internal::CancelScope::Cancelled())) {
+        if (looks > 1 && internal::CancelScope::IsLate(deadline)) {
           if (!state_->BreakRound(place.round, {State::Cause::kTimeout, getpid()})) break;
           return internal::LateStatus(absl::StrCat(
               state_->Describe(), ": of ", parties(),

@@ -76,10 +76,6 @@ timespec NextLook(const timespec* deadline) {
   return deadline != nullptr && IsBefore(*deadline, look) ? *deadline : look;
 }
 
-bool IsOverFor(const timespec* deadline) {
-  return (deadline != nullptr && IsPast(*deadline)) || CancelScope::CancelledOf(deadline);
-}
-
 // While it lives this thread has the turn, if held().
 class Turn {
  public:
@@ -164,7 +160,7 @@ Result ChannelSide::Wait(const Waiting& waiting, const EndLife& life,
     // Who has the turn may be stopped.
     if (life.closed()) return Result::kClosed;
     if (try_again()) return ResultOf(attempted);
-    if (IsOverFor(deadline)) return Result::kLate;
+    if (CancelScope::IsLate(deadline)) return Result::kLate;
   }
 }
 
@@ -183,7 +179,7 @@ Result ChannelSide::WaitInTurn(const Waiting& waiting, const EndLife& life,
     } else if (woken == Woken::kByEnd) {
       return Result::kOver;
     }
-    if (IsOverFor(deadline)) return Result::kLate;
+    if (CancelScope::IsLate(deadline)) return Result::kLate;
   }
 }
 

@@ -106,8 +106,8 @@ absl::Status Communication::Run(const Pipes& pipes, std::string_view& input,
     if (status.ok() && ready[2].revents != 0) status = ReadSome(pipes.err, space, err);
     if (!status.ok()) return status;
     // Also where there is always something.
-    const bool late = (deadline != nullptr && IsPast(*deadline)) || CancelScope::Cancelled();
-    if (late && (pipes.in.has_value() || pipes.out.has_value() || pipes.err.has_value())) {
+    if (CancelScope::IsLate(deadline) &&
+        (pipes.in.has_value() || pipes.out.has_value() || pipes.err.has_value())) {
       return LateStatus("it has not closed its pipes in time");
     }
   }

@@ -39,8 +39,12 @@ class CancelScope {
   }
   // Whether any of the calling thread's is.
   static bool Cancelled() { return AnyCancelled(innermost_); }
-  // Whether a wait until `deadline` has to end.
+  // Whether a wait until `deadline` has to end before.
   static bool CancelledOf(const timespec* deadline) { return AnyCancelled(HeededUntil(deadline)); }
+  // Whether it has to end now.
+  static bool IsLate(const timespec* deadline) {
+    return (deadline != nullptr && IsPast(*deadline)) || CancelledOf(deadline);
+  }
 
   CancelScope(const CancelScope&) = delete;
   CancelScope& operator=(const CancelScope&) = delete;
