@@ -63,6 +63,7 @@ struct WaitOptions {
   // What Deaths() was when the caller last looked whom it waits for; nullptr: it does not care.
   const uint32_t* deaths = nullptr;
   bool spin = true;
+  bool nap = true;           // false: watches at once, to learn of a death without a nap's delay
   bool heeds_thread = true;  // false: it is not ended when the thread is cancelled
 };
 

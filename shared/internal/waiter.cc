@@ -77,8 +77,9 @@ WaitResult Waiter::Sleep(const Undertaker& undertaker) const {
     Lane* const lane = lanes_.OfThisThread(undertaker.self);
     const SleepsOn note(lane, word_);
     const Expects expected(lane, value_, CancelWord());
-    Result result = Nap(nap);
-    if (nap == kFirstNap) {
+    Result result;
+    if (options_.nap || lane == nullptr) result = Nap(nap);
+    if (options_.nap && nap == kFirstNap) {
       Spinning::Slept(result.has_value() && IsBefore(internal::After(0), short_sleep));
     }
     while (!result.has_value() && lane != nullptr) result = Watch(undertaker);
