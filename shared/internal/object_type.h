@@ -32,12 +32,14 @@ enum class ObjectType : uint8_t {
   kSimpleQueue,
   kJoinableQueue,
   kCancellation,
+  kPool,
 };
 
 inline constexpr std::string_view kObjectTypeNames[] = {
-    "none",      "Lock",  "RLock", "Shared",    "RawValue",         "RawArray",      "Event",
-    "Condition", "Value", "Array", "Semaphore", "BoundedSemaphore", "Barrier",       "Latch",
-    "RWLock",    "Once",  "Queue", "Pipe",      "SimpleQueue",      "JoinableQueue", "Cancellation",
+    "none",        "Lock",          "RLock",        "Shared", "RawValue",  "RawArray",
+    "Event",       "Condition",     "Value",        "Array",  "Semaphore", "BoundedSemaphore",
+    "Barrier",     "Latch",         "RWLock",       "Once",   "Queue",     "Pipe",
+    "SimpleQueue", "JoinableQueue", "Cancellation", "Pool",
 };
 
 // "?" for a value that is none of ours.
@@ -45,7 +47,7 @@ constexpr std::string_view NameOf(ObjectType type) {
   const auto index = static_cast<uint8_t>(type);
   return index < std::size(kObjectTypeNames) ? kObjectTypeNames[index] : "?";
 }
-static_assert(NameOf(ObjectType::kCancellation) == "Cancellation");
+static_assert(NameOf(ObjectType::kPool) == "Pool");
 
 }  // namespace mp::internal
 
