@@ -1,0 +1,227 @@
+// Crew: the workers of a pool, as the process that made them sees them, and the tasks that it has
+// given them: until each has an outcome, which its sink takes.
+//
+//   absl::StatusOr<std::shared_ptr<Crew>> crew = Crew::Make(options);
+//   absl::StatusOr<Crew::JobPointer> job = (*crew)->MakeJob(code);
+//   (*crew)->Put(*job, sink, index, encoder);
+//   (*crew)->DriveUntil([&] { return sink->has_all(); }, nullptr);
+//   (*crew)->Close(); (*crew)->Join();
+//
+// Nothing happens by itself: in DriveUntil() one thread harvests, replaces workers that have died
+// or left, and puts their tasks again; others that are in it wait until what they want has come, or
+// it is their turn. Where something is to happen meanwhile (a callback, a time limit, a retry), a
+// thread of the crew's is always in it: Helper().
+//
+// Threads: any.
+// Death:   of a worker: its task is put again, or its outcome says so. Of this process: the workers
+//          end with it.
+// Fork:    a child has a copy that does nothing: CheckIsMaker().
+
+#ifndef MP_MP_INTERNAL_CREW_H_
+#define MP_MP_INTERNAL_CREW_H_
+
+#include <time.h>
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "mp/encoder.h"
+#include "mp/internal/future_state.h"
+#include "mp/internal/pool_maker.h"
+#include "mp/internal/pool_state.h"
+#include "mp/internal/pool_worker.h"
+#include "mp/internal/task_code.h"
+#include "mp/pool_options.h"
+#include "mp/process.h"
+#include "mp/task_failure.h"
+#include "shared/internal/atomic.h"
+#include "shared/internal/handle.h"
+
+namespace mp::internal {
+
+// What has become of a task.
+struct TaskOutcome {
+  enum class Kind {
+    kDone,     // `bytes` and `handles` are what its code has put
+    kError,    // `error` is what it says
+    kLost,     // by a death: `failure`
+    kDropped,  // it was never run: `why`
+  };
+
+  Kind kind;
+  std::string_view bytes = {};
+  absl::Span<const Word> handles = {};
+  TaskError error = {};
+  TaskFailure failure = {};  // its index is up to the sink; also of one that threw
+  absl::Status why = {};
+
+  // That of the item `index` of the call, where it is not kDone.
+  absl::Status StatusOf(size_t index) const;
+};
+
+class TaskSink {
+ public:
+  virtual ~TaskSink() = default;
+
+  // Of the task that was put with `index`. One thread at a time, without a lock; it may put more.
+  virtual void Take(uint64_t index, const TaskOutcome& outcome) = 0;
+};
+
+class Crew final : public FutureDriver {
+ public:
+  // A job of the pool's, which is freed with the last of these.
+  class Job;
+  using JobPointer = std::shared_ptr<const Job>;
+
+  // Of options that are checked. kResourceExhausted: no memory, processes or descriptors.
+  static absl::StatusOr<std::shared_ptr<Crew>> Make(const PoolOptions& options);
+  ~Crew() override;
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
+
+  const PoolOptions& options() const { return options_; }
+  int workers() const { return static_cast<int>(workers_.size()); }
+  // Of those that are there now.
+  std::vector<pid_t> pids() const;
+  // `Pool "words"`.
+  std::string Describe() const { return state_->Describe(); }
+
+  absl::StatusOr<JobPointer> MakeJob(const TaskCode& code);
+  // The same job for each call with the `key`, that of a function without a state.
+  using JobKey = std::pair<uint64_t, uint64_t>;
+  absl::StatusOr<JobPointer> KnownJob(const JobKey& key, const TaskCode& code);
+
+  // A task, whose number it returns, which is its until its outcome is taken.
+  // kFailedPrecondition: it is closed; but for who Feeds. Or why it is broken.
+  absl::StatusOr<uint32_t> Put(const JobPointer& job, const std::shared_ptr<TaskSink>& sink,
+                               uint64_t index, const Encoder& argument, bool feeds = false);
+  // Whether Put() would refuse it.
+  absl::Status CheckMayPut() const;
+  // Until fewer are under way than the options allow. kCancelled: the thread is.
+  absl::Status AwaitRoom();
+  // Before any worker has it. Then its outcome, kCancelled, is taken by this call.
+  [[nodiscard]] bool Cancel(uint32_t task, const TaskSink& sink);
+  // Whether a worker has it.
+  bool IsTaken(uint32_t task, const TaskSink& sink) const;
+
+  // While there are such, closed or not, tasks may come.
+  void BeginFeeding();
+  void EndFeeding();
+
+  // Until `done()`, which is asked under a lock. False: not by `deadline`, or the thread was
+  // cancelled.
+  [[nodiscard]] bool DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline) override;
+  // Somebody's `done()` may have changed.
+  void Notify() { changed_.notify_all(); }
+  // From now on something happens by itself.
+  void Helper() override;
+
+  // No more tasks.
+  void Close();
+  // Nor those that are not done: their outcome is kCancelled. `signal` to the workers, and then, if
+  // they do not heed it for a second, SIGKILL.
+  void Terminate(int signal);
+  // Until all is done and the workers have ended. kCancelled: the thread is, as far as `deadline`,
+  // which is none, heeds it.
+  absl::Status Join(const timespec* deadline);
+  bool closed() const;
+
+  absl::Status CheckIsMaker() const override;
+  bool IsMaker() const;
+
+ private:
+  struct Entry {                     // of a task
+    std::shared_ptr<TaskSink> sink;  // nullptr: it is none
+    JobPointer job;
+    uint64_t index = 0;
+    int attempt = 1;
+    bool timed_out = false;
+  };
+  struct Harvested {
+    uint32_t task;
+    Entry entry;
+    TaskOutcome outcome;
+  };
+  struct Worker {
+    Process process;
+    int failed_starts = 0;  // in a row
+  };
+  // The blocks of jobs: who frees one may have any lock.
+  struct JobBook {
+    std::mutex mutex;
+    std::set<const void*> blocks;  // under it
+  };
+  using Lock = std::unique_lock<std::mutex>;
+
+  Crew(const PoolOptions& options, PoolState* state);
+
+  absl::Status StartAll();
+  absl::Status StartWorker(uint32_t w);
+  absl::Status CheckMayPutLocked(bool feeds) const;
+  bool Drive(Lock& lock);
+  void CollectFinished(std::vector<Harvested>& harvested);
+  Harvested OutcomeOf(uint32_t task);
+  Harvested DropOutcome(uint32_t task, const absl::Status& why);
+  void HandOver(Lock& lock, std::vector<Harvested>& harvested);
+  void Heal(std::vector<Harvested>& harvested);
+  void HealOne(uint32_t w, int exitcode, std::vector<Harvested>& harvested);
+  void Replace(uint32_t w, std::vector<Harvested>& harvested);
+  void LoseTask(uint32_t task, const TaskFailure& failure, std::vector<Harvested>& harvested);
+  bool PutAgain(uint32_t task);
+  void FreeResultOfDead(uint32_t task);
+  bool IsNamed(const void* block, uint32_t but) const;
+  void Break(const absl::Status& why, std::vector<Harvested>& harvested);
+  void LookIfBroken(std::vector<Harvested>& harvested);
+  void DropAll(const absl::Status& why, bool taken, std::vector<Harvested>& harvested);
+  void CloseIfDone();
+  std::optional<timespec> LookAtTimes();
+  void Help();
+
+  const PoolOptions options_;
+  const pid_t maker_pid_;
+  const uint32_t generation_;  // of forks
+  const Handle<PoolState> state_;
+  const std::shared_ptr<JobBook> book_ = std::make_shared<JobBook>();
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  // Under it:
+  PoolMaker maker_;
+  PoolMaker::News news_;
+  std::vector<Worker> workers_;
+  std::vector<Process> leaving_;
+  std::vector<Entry> entries_;
+  std::vector<std::pair<JobKey, JobPointer>> known_jobs_;
+  uint64_t jobs_ = 0;
+  size_t in_flight_ = 0;
+  int feeders_ = 0;
+  int initializer_deaths_ = 0;  // in a row
+  bool driving_ = false;
+  bool closed_ = false;
+  bool workers_told_ = false;  // that it is closed
+  bool terminated_ = false;
+  absl::Status broken_;
+  bool stop_ = false;
+  std::thread helper_;
+};
+
+// With what is left open in the options. kInvalidArgument: options that contradict themselves.
+absl::StatusOr<std::shared_ptr<Crew>> MakeCrew(PoolOptions options);
+
+}  // namespace mp::internal
+
+#endif  // MP_MP_INTERNAL_CREW_H_
