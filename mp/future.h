@@ -157,10 +157,12 @@ class CompletedFutures {
     }
     void operator++(int) { ++*this; }
     friend bool operator==(const Iterator& it, std::default_sentinel_t) {
-      return it.futures_->next_.empty();
+      return it.Ended();
     }
 
    private:
+    bool Ended() const { return futures_->next_.empty(); }
+
     CompletedFutures* futures_;
   };
 

@@ -212,20 +212,37 @@ class EachCode final : public TaskCodeOf<EachCode<F, A, kStar, kItsOwn>, F> {
 
   TaskError Run(Decoder& argument, Encoder& result) override {
     const size_t items = argument.GetLength();
-    for (size_t i = 0; i < items; ++i) {
+    size_t at = 0;
+    auto call = [&](const auto& put) {
       auto parts = Parts::Of(this->f(), argument.Get<A>());
-      auto put = [&](const Result& r) {
-        if constexpr (kItsOwn) result.Put(true);
-        PutTaskResult(r, result);
-      };
-      TaskError error = Attempt([&] { return CallTask(parts, put); });
-      if (error.status.ok()) continue;
-      error.item = i;
-      if constexpr (!kItsOwn) return error;
-      result.Put(false);
-      error.Put(result);
+      return CallTask(parts, put);
+    };
+    if constexpr (kItsOwn) {
+      for (; at < items; ++at) {
+        TaskError error = Attempt([&] {
+          return call([&](const Result& r) {
+            result.Put(true);
+            PutTaskResult(r, result);
+          });
+        });
+        if (error.status.ok()) continue;
+        error.item = at;
+        result.Put(false);
+        error.Put(result);
+      }
+      return {};
+    } else {
+      TaskError error = Attempt([&] {
+        absl::Status status;
+        for (; at < items && status.ok(); ++at) {
+          status = call([&](const Result& r) { PutTaskResult(r, result); });
+        }
+        return status;
+      });
+      // The one that failed; that threw has not been counted.
+      error.item = error.threw || error.status.ok() ? at : at - 1;
+      return error;
     }
-    return {};
   }
 };
 
