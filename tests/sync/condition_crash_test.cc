@@ -36,8 +36,8 @@ using testing::Inherited;
 using testing::Listed;
 using testing::RunCrashSweep;
 
-// Of each; there are many sweeps.
-constexpr size_t kSampleOfManners = 40;
+// Of each but the first, where it is a sample; there are many sweeps.
+constexpr size_t kSampleOfManners = 20;
 
 // How it is made, told and waited for.
 struct Manner {
@@ -180,7 +180,7 @@ TEST_F(ConditionCrashTest, WhoIsNotifiedIsWoken) {
       AwaitOthers();
       return broken;
     };
-    Sweep(crash, kSampleOfManners);
+    Sweep(crash, manner.name.empty() ? 0 : kSampleOfManners);
   }
 }
 
@@ -208,7 +208,7 @@ TEST_F(ConditionCrashTest, AWaiterMayDie) {
       AwaitOthers();
       return broken;
     };
-    Sweep(crash, kSampleOfManners);
+    Sweep(crash, manner.name.empty() ? 0 : kSampleOfManners);
   }
 }
 
