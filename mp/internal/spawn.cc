@@ -1,6 +1,7 @@
 #include "mp/internal/spawn.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -198,6 +199,8 @@ void RunIfSpawned() {
   if (!domain.ok()) EndWith(domain.status());
   auto* const block = reinterpret_cast<OrderBlock*>(Domain::SpawnPayload());
   if (block == nullptr) return;
+  // Not what the kernel made of /proc/self/exe.
+  prctl(PR_SET_NAME, program_invocation_short_name);
   absl::StatusOr<ChildOrder> taken = TakeOrder(**domain, *block);
   if (!taken.ok()) EndWith(taken.status());
   // Where it stays: at-exit handlers may ask who this process is.
