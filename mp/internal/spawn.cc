@@ -28,6 +28,7 @@
 #include "mp/internal/exec.h"
 #include "mp/internal/forkserver_client.h"
 #include "mp/internal/function_id.h"
+#include "mp/internal/surroundings.h"
 #include "shared/domain.h"
 #include "shared/internal/spawn_marker.h"
 
@@ -68,8 +69,6 @@ absl::StatusOr<OrderBlock*> MakeBlock(Domain& domain, const Encoder& encoder, Pr
   return block;
 }
 
-bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
-
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   pointers.reserve(strings.size() + 1);
@@ -106,13 +105,13 @@ void TellPid(void* argument) {
 absl::StatusOr<Executed> Execute(Domain& domain, int domain_fd, ProcessId id,
                                  const OrderBlock* block, absl::Span<const int> of_order,
                                  uint64_t ignored_signals, const std::string& executable) {
+  const OpenOutput open_output = OpenOutput::Now();
   const Fd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null.has_value()) return absl::ErrnoToStatus(errno, "open /dev/null");
   std::vector<std::pair<int, int>> descriptors = {{null.get(), STDIN_FILENO},
                                                   {domain_fd, kDomainInChild}};
-  for (const int standard : {STDOUT_FILENO, STDERR_FILENO}) {
-    if (IsOpen(standard)) descriptors.emplace_back(standard, standard);
-  }
+  if (open_output.out) descriptors.emplace_back(STDOUT_FILENO, STDOUT_FILENO);
+  if (open_output.err) descriptors.emplace_back(STDERR_FILENO, STDERR_FILENO);
   int number = kFirstOfOrder;
   for (const int fd : of_order) descriptors.emplace_back(fd, number++);
 
