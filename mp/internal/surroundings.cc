@@ -49,7 +49,8 @@ void Replace(int number, const Fd& by) {
 // `variables` stays where it is.
 void ReplaceEnvironment(std::string& variables) {
   std::vector<char*> pointers;
-  for (size_t at = 0; at < variables.size(); at = variables.find('\0', at) + 1) {
+  size_t at = 0;
+  for (size_t end; (end = variables.find('\0', at)) != std::string::npos; at = end + 1) {
     pointers.push_back(variables.data() + at);
   }
   pointers.push_back(nullptr);
