@@ -21,6 +21,7 @@
 #include "mp/internal/sentinel.h"
 #include "mp/internal/server_reply.h"
 #include "mp/internal/spawn.h"
+#include "mp/internal/surroundings.h"
 #include "mp/internal/target.h"
 #include "mp/pipe.h"
 #include "shared/internal/atomic.h"
@@ -94,6 +95,7 @@ absl::StatusOr<std::shared_ptr<Child>> ForkByServer(ChildOrder order) {
   constexpr int kTries = 3;
   ForkRequest request;
   request.order = std::move(order);
+  request.order.open_output = OpenOutput::Now();
   for (int i = 0; i < kTries; ++i) {
     const absl::StatusOr<Client> server = KnownForkserver::GetOrStart(&Start);
     if (!server.ok()) return server.status();
