@@ -2,10 +2,8 @@
 
 #include <sys/socket.h>
 #include <sys/types.h>
-#include <sys/uio.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,6 +12,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "mp/fd.h"
+#include "mp/internal/rights.h"
 
 namespace mp::internal {
 namespace {
@@ -28,11 +29,6 @@ struct Packet {
   char text[500];
 };
 
-// Of one descriptor.
-struct Control {
-  alignas(cmsghdr) char bytes[CMSG_SPACE(sizeof(int))];
-};
-
 }  // namespace
 
 bool ServerReply::SendTo(int socket) const {
@@ -44,25 +40,9 @@ bool ServerReply::SendTo(int socket) const {
                    .text_size = static_cast<uint32_t>(std::min(text.size(), sizeof(Packet::text))),
                    .text = {}};
   std::memcpy(packet.text, text.data(), packet.text_size);
-  iovec bytes = {.iov_base = &packet, .iov_len = sizeof(packet)};
-  Control control = {};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  if (sentinel.has_value()) {
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof(control.bytes);
-    cmsghdr* const head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    const int fd = sentinel.get();
-    std::memcpy(CMSG_DATA(head), &fd, sizeof(fd));
-  }
-  ssize_t sent;
-  do {
-    sent = sendmsg(socket, &message, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
+  const int fd = sentinel.get();
+  const auto fds = absl::MakeConstSpan(&fd, sentinel.has_value() ? 1 : 0);
+  const ssize_t sent = SendWithRights(socket, &packet, sizeof(packet), fds, MSG_NOSIGNAL);
   return sent == static_cast<ssize_t>(sizeof(packet));
 }
 
@@ -75,31 +55,17 @@ void ServerReply::SendFailure(int socket, const absl::Status& why) {
 
 ServerReply ServerReply::ReceiveFrom(int socket) {
   Packet packet = {};
-  iovec bytes = {.iov_base = &packet, .iov_len = sizeof(packet)};
-  Control control = {};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof(control.bytes);
-  ssize_t received;
-  do {
-    received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (received < 0 && errno == EINTR);
+  int fd = -1;
+  const Rights rights = ReceiveWithRights(socket, &packet, sizeof(packet), {&fd, 1}, 0);
   ServerReply reply;
-  if (received != static_cast<ssize_t>(sizeof(packet))) return reply;
+  if (rights.count == 1) reply.sentinel = Fd(fd);
+  if (rights.size != static_cast<ssize_t>(sizeof(packet))) return reply;
   reply.kind = packet.kind;
   reply.pid = packet.pid;
   reply.id = packet.id;
   reply.exit_code = packet.exit_code;
   reply.code = static_cast<absl::StatusCode>(packet.code);
   reply.text.assign(packet.text, std::min<size_t>(packet.text_size, sizeof(packet.text)));
-  const cmsghdr* const head = CMSG_FIRSTHDR(&message);
-  if (head != nullptr && head->cmsg_type == SCM_RIGHTS) {
-    int fd;
-    std::memcpy(&fd, CMSG_DATA(head), sizeof(fd));
-    reply.sentinel = Fd(fd);
-  }
   return reply;
 }
 
