@@ -63,16 +63,28 @@ std::optional<absl::StatusOr<std::shared_ptr<Child>>> ChildOf(ServerReply reply,
                                                               Descriptor socket) {
   switch (reply.kind) {
     case ServerReply::Kind::kStarted: {
-      absl::StatusOr<Sentinel> sentinel = Sentinel::Take(reply.sentinel.release());
-      if (!sentinel.ok()) return sentinel.status();
+      absl::StatusOr<Sentinel> sentinel =
+          reply.sentinel.has_value()
+              ? Sentinel::Take(reply.sentinel.release())
+              : absl::ResourceExhaustedError("no descriptor is left for the child's sentinel");
+      if (!sentinel.ok()) {
+        // One that nobody could wait for. The server, whose child it is, tells when it has ended;
+        // until then its number is its own.
+        for (;;) {
+          kill(reply.pid, SIGKILL);
+          if (ServerReply::ReceiveFrom(socket.fd()).kind != ServerReply::Kind::kStarted) break;
+        }
+        Child::Bury(reply.id);
+        return sentinel.status();
+      }
       return std::make_shared<Child>(reply.pid, reply.id, Child::TraitsOf(self),
                                      *std::move(sentinel), std::move(socket));
     }
     case ServerReply::Kind::kEnded: {
       // Killed before it could tell of itself.
+      Child::Bury(reply.id);
       absl::StatusOr<Sentinel> sentinel = Sentinel::OfTheDead();
       if (!sentinel.ok()) return sentinel.status();
-      Child::Bury(reply.id);
       return std::make_shared<Child>(reply.pid, reply.id, Child::TraitsOf(self),
                                      *std::move(sentinel), reply.exit_code);
     }

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -53,10 +54,13 @@ void ServerReply::SendFailure(int socket, const absl::Status& why) {
   static_cast<void>(reply.SendTo(socket));
 }
 
-ServerReply ServerReply::ReceiveFrom(int socket) {
+namespace {
+
+std::optional<ServerReply> Receive(int socket, int flags) {
   Packet packet = {};
   int fd = -1;
-  const Rights rights = ReceiveWithRights(socket, &packet, sizeof(packet), {&fd, 1}, 0);
+  const Rights rights = ReceiveWithRights(socket, &packet, sizeof(packet), {&fd, 1}, flags);
+  if (rights.size < 0 && errno == EAGAIN) return std::nullopt;
   ServerReply reply;
   if (rights.count == 1) reply.sentinel = Fd(fd);
   if (rights.size != static_cast<ssize_t>(sizeof(packet))) return reply;
@@ -69,11 +73,24 @@ ServerReply ServerReply::ReceiveFrom(int socket) {
   return reply;
 }
 
-std::optional<int> ReceiveExitCode(int socket) {
+}  // namespace
+
+ServerReply ServerReply::ReceiveFrom(int socket) {
+  std::optional<ServerReply> reply;
+  while (!reply.has_value()) reply = Receive(socket, 0);
+  return *std::move(reply);
+}
+
+std::optional<ServerReply> ServerReply::TryReceiveFrom(int socket) {
+  return Receive(socket, MSG_DONTWAIT);
+}
+
+std::optional<int> TryReceiveExitCode(int socket, int never) {
   for (;;) {
-    const ServerReply reply = ServerReply::ReceiveFrom(socket);
-    if (reply.kind == ServerReply::Kind::kEnded) return reply.exit_code;
-    if (reply.kind == ServerReply::Kind::kNone) return std::nullopt;
+    const std::optional<ServerReply> reply = ServerReply::TryReceiveFrom(socket);
+    if (!reply.has_value()) return std::nullopt;
+    if (reply->kind == ServerReply::Kind::kEnded) return reply->exit_code;
+    if (reply->kind == ServerReply::Kind::kNone) return never;
   }
 }
 

@@ -36,10 +36,12 @@ struct ServerReply {
   static void SendFailure(int socket, const absl::Status& why);
   // Waits for one. kNone: the end.
   static ServerReply ReceiveFrom(int socket);
+  // Nothing: there is none yet.
+  static std::optional<ServerReply> TryReceiveFrom(int socket);
 };
 
-// Waits for it. Nothing: nobody will tell.
-std::optional<int> ReceiveExitCode(int socket);
+// Without waiting. Nothing: not yet; `never`: nobody will tell.
+std::optional<int> TryReceiveExitCode(int socket, int never);
 
 }  // namespace mp::internal
 
