@@ -46,7 +46,8 @@ absl::StatusOr<Client> Start() {
                 .start_method = StartMethod::kForkserver,
                 .on_parent_exit = OnParentExit::kDetach,
                 .parent = *std::move(parent)};
-  order.ignored_signals = uint64_t{1} << (SIGINT - 1);  // from its first instruction on
+  // From its first instruction on.
+  for (const int number : kIgnoredByServer) order.ignored_signals |= uint64_t{1} << (number - 1);
   order.target =
       StoreTarget(&ForkserverMain, pipe->first, preload_function.load(std::memory_order_relaxed));
   absl::StatusOr<std::shared_ptr<Child>> child = Spawn(order);

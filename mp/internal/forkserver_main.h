@@ -3,10 +3,16 @@
 #ifndef MP_MP_INTERNAL_FORKSERVER_MAIN_H_
 #define MP_MP_INTERNAL_FORKSERVER_MAIN_H_
 
+#include <signal.h>
+
 #include "absl/status/status.h"
 #include "mp/connection.h"
 
 namespace mp::internal {
+
+// What ends a whole group: a Ctrl-C, a terminal that is closed, a supervisor. The server ends when
+// nobody is left that could ask it, and until then tells how its children end.
+inline constexpr int kIgnoredByServer[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 // Runs `preload`, if there is one; then forks those that are asked for, until nobody can ask any
 // more and all of them have ended. It has one thread, and does not listen to Ctrl-C.

@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "mp/forkserver.h"
 #include "mp/process.h"
 #include "mp/start_method.h"
 #include "shared/inspect.h"
@@ -125,6 +126,51 @@ TEST(ForkserverBusyTest, WhoseStartHasFailedDoesNotRun) {
     testing::Settle();
     EXPECT_EQ(Check(), absl::OkStatus());
     EXPECT_EQ(testing::AllIds().size(), 2U);
+  });
+  EXPECT_EQ(parent.Finish(), 0);
+}
+
+TEST(ForkserverBusyTest, WhatEndsAGroupDoesNotEndTheServer) {
+  Child parent([] {
+    const Event go;
+    auto run = [](const Event& event) {
+      event.Wait();
+      return 7;
+    };
+    Process stays(ByServer(), run, go);
+    Process ends(ByServer(), run, go);
+    ASSERT_TRUE(stays.Start().ok());
+    const pid_t server = OwnDescendants().front();
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) kill(server, number);
+    ASSERT_TRUE(ends.Start().ok());
+    EXPECT_EQ(OwnDescendants().front(), server);
+    // To its children they are what they are to any.
+    ends.Terminate();
+    ends.Join();
+    EXPECT_EQ(ends.exitcode(), -SIGTERM);
+    go.Set();
+    stays.Join();
+    EXPECT_EQ(stays.exitcode(), 7);
+  });
+  EXPECT_EQ(parent.Finish(), 0);
+}
+
+// It is there as long as the starter, and so outlives the server.
+TEST(ForkserverBusyTest, WhatThePreloadForksDoesNotHoldUpAStart) {
+  Child parent([] {
+    SetForkserverPreload([] {
+      const pid_t starter = getppid();
+      if (fork() != 0) return;
+      while (kill(starter, 0) == 0) usleep(1000);
+      _exit(0);
+    });
+    for (int i = 0; i < 3; ++i) {
+      Process child(ByServer(), [] { return 7; });
+      ASSERT_TRUE(child.Start().ok());
+      child.Join();
+      EXPECT_EQ(child.exitcode(), 7);
+      kill(OwnDescendants().front(), SIGKILL);
+    }
   });
   EXPECT_EQ(parent.Finish(), 0);
 }

@@ -43,6 +43,7 @@
 #include "sync/lock_guard.h"
 #include "tests/mp/left_behind.h"
 #include "tests/mp/start_methods.h"
+#include "tests/support/pause.h"
 
 namespace mp {
 namespace {
@@ -475,6 +476,32 @@ pid_t ParentOf(pid_t pid) {
   char state;
   int parent = 0;
   return std::sscanf(after + 1, " %c %d", &state, &parent) == 2 ? parent : 0;
+}
+
+// Whatever numbers those have that are left.
+TEST(ForkserverTest, AChildHasNoDescriptorOfItsSiblings) {
+  const ProcessOptions options = {.start_method = StartMethod::kForkserver};
+  auto count = [&] {
+    Process child(options, [] { return testing::Descriptors(); });
+    OrDie(child.Start());
+    child.Join();
+    return child.exitcode();
+  };
+  const std::optional<int> alone = count();
+  std::vector<Process> siblings;
+  for (int i = 0; i < 100; ++i) {
+    siblings.emplace_back(options, &testing::PauseForEver);
+    OrDie(siblings.back().Start());
+  }
+  EXPECT_EQ(count(), alone);
+  // Runs of several lengths stay, and then nothing.
+  for (const size_t step : {size_t{7}, size_t{3}, size_t{1}}) {
+    for (size_t i = 0; i < siblings.size(); i += step) {
+      siblings[i].Kill();
+      siblings[i].Join();
+    }
+    EXPECT_EQ(count(), alone);
+  }
 }
 
 TEST(ForkserverTest, IsOneForAllAndIsReplacedWhenItIsKilled) {
