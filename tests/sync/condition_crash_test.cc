@@ -24,6 +24,7 @@
 #include "tests/support/listed.h"
 #include "tests/support/look.h"
 #include "tests/support/no_look_is_due.h"
+#include "tests/support/spun_in_vain.h"
 
 namespace mp {
 namespace {
@@ -189,6 +190,11 @@ TEST_F(ConditionCrashTest, AWaiterMayDie) {
   for (const Manner& manner : Manners()) {
     manner_ = manner;
     CrashCase crash = Case("wait, and another behind");
+    // Or it would be the spin that is killed: it is most of the instructions.
+    crash.prepare = [this] {
+      TouchAll();
+      testing::SpunInVain();
+    };
     crash.operation = [this] { AwaitTold(); };
     crash.sleeper = [this] { AwaitTold(); };
     crash.sleeper_queues_behind = true;
