@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -38,7 +37,6 @@
 #include "mp/internal/sentinel.h"
 #include "mp/internal/server_reply.h"
 #include "shared/domain.h"
-#include "shared/internal/atomic.h"
 
 namespace mp::internal {
 namespace {
@@ -302,18 +300,6 @@ void Server::Reap(const Forked& child) {
   if (!told) Child::Bury(child.id);
 }
 
-// What the preload forks is not to keep the door open: a request that came when the server was dead
-// would lie there, and nobody would learn of it.
-void RunWithDoorClosedInForks(int door, void (*preload)()) {
-  static constinit Atomic<int> closed_in_forks = -1;
-  closed_in_forks.store(door, std::memory_order_relaxed);
-  pthread_atfork(nullptr, nullptr, [] {
-    if (const int fd = closed_in_forks.load(std::memory_order_relaxed); fd >= 0) close(fd);
-  });
-  preload();
-  closed_in_forks.store(-1, std::memory_order_relaxed);
-}
-
 }  // namespace
 
 absl::Status ForkserverMain(const Connection& requests, void (*preload)()) {
@@ -324,7 +310,7 @@ absl::Status ForkserverMain(const Connection& requests, void (*preload)()) {
   if (!door.ok()) return door.status();
   // Has its descriptors whatever the preload leaves.
   Server server(requests, *door, *std::move(self));
-  if (preload != nullptr) RunWithDoorClosedInForks(*door, preload);
+  if (preload != nullptr) preload();
   return server.Run();
 }
 

@@ -14,7 +14,6 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "mp/forkserver.h"
 #include "mp/process.h"
 #include "mp/start_method.h"
 #include "shared/inspect.h"
@@ -151,26 +150,6 @@ TEST(ForkserverBusyTest, WhatEndsAGroupDoesNotEndTheServer) {
     go.Set();
     stays.Join();
     EXPECT_EQ(stays.exitcode(), 7);
-  });
-  EXPECT_EQ(parent.Finish(), 0);
-}
-
-// It is there as long as the starter, and so outlives the server.
-TEST(ForkserverBusyTest, WhatThePreloadForksDoesNotHoldUpAStart) {
-  Child parent([] {
-    SetForkserverPreload([] {
-      const pid_t starter = getppid();
-      if (fork() != 0) return;
-      while (kill(starter, 0) == 0) usleep(1000);
-      _exit(0);
-    });
-    for (int i = 0; i < 3; ++i) {
-      Process child(ByServer(), [] { return 7; });
-      ASSERT_TRUE(child.Start().ok());
-      child.Join();
-      EXPECT_EQ(child.exitcode(), 7);
-      kill(OwnDescendants().front(), SIGKILL);
-    }
   });
   EXPECT_EQ(parent.Finish(), 0);
 }

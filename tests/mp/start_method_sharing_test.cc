@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
@@ -331,6 +332,9 @@ TEST_P(StartMethodSharingTest, WaitsForTheEndOfAProcessAndForMessages) {
 constexpr StartMethod kMethods[] = {StartMethod::kFork, StartMethod::kSpawn,
                                     StartMethod::kForkserver};
 
+// It dies with it.
+void LockForEver(const Lock& lock) ABSL_NO_THREAD_SAFETY_ANALYSIS { lock.Acquire(); }
+
 class MixedFamilyTest : public ::testing::Test {
  protected:
   ~MixedFamilyTest() override {
@@ -411,7 +415,7 @@ TEST_F(MixedFamilyTest, EachLearnsOfTheDeathOfEach) {
       Process& victim = Start(
           victims,
           [](const Lock& held, const Semaphore& taken, const Barrier& meeting, const Event& here) {
-            held.Acquire();
+            LockForEver(held);
             const Permit permit = taken.AcquirePermit();
             here.Set();
             return meeting.Wait().status();
@@ -423,8 +427,8 @@ TEST_F(MixedFamilyTest, EachLearnsOfTheDeathOfEach) {
           witness,
           [](const Lock& held, const Semaphore& taken, const Barrier& meeting, const Event& here) {
             here.Set();
-            held.Acquire();
-            if (!held.owner_died()) return 1;
+            const LockGuard guard(held);
+            if (!guard.owner_died()) return 1;
             taken.Acquire();
             return absl::IsAborted(meeting.Wait().status()) ? 0 : 2;
           },
