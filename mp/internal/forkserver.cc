@@ -46,8 +46,7 @@ absl::StatusOr<Client> Start() {
                 .start_method = StartMethod::kForkserver,
                 .on_parent_exit = OnParentExit::kDetach,
                 .parent = *std::move(parent)};
-  // From its first instruction on.
-  for (const int number : kIgnoredByServer) order.ignored_signals |= uint64_t{1} << (number - 1);
+  order.ignored_signals = kIgnoredByServer;  // from its first instruction on
   order.target =
       StoreTarget(&ForkserverMain, pipe->first, preload_function.load(std::memory_order_relaxed));
   absl::StatusOr<std::shared_ptr<Child>> child = Spawn(order);
@@ -71,10 +70,8 @@ std::optional<absl::StatusOr<std::shared_ptr<Child>>> ChildOf(ServerReply reply,
       if (!sentinel.ok()) {
         // One that nobody could wait for. The server, whose child it is, tells when it has ended;
         // until then its number is its own.
-        for (;;) {
-          kill(reply.pid, SIGKILL);
-          if (ServerReply::ReceiveFrom(socket.fd()).kind != ServerReply::Kind::kStarted) break;
-        }
+        kill(reply.pid, SIGKILL);
+        static_cast<void>(ServerReply::ReceiveFrom(socket.fd()));
         Child::Bury(reply.id);
         return sentinel.status();
       }

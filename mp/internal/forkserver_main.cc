@@ -13,7 +13,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -227,8 +226,7 @@ void TakeSignals(uint64_t ignored) {
   for (int number = 1; number <= 64; ++number) {
     if ((ignored >> (number - 1) & 1) != 0) {
       signal(number, SIG_IGN);
-    } else if (std::find(std::begin(kIgnoredByServer), std::end(kIgnoredByServer), number) !=
-               std::end(kIgnoredByServer)) {
+    } else if ((kIgnoredByServer >> (number - 1) & 1) != 0) {
       signal(number, SIG_DFL);
     }
   }
@@ -303,7 +301,6 @@ void Server::Reap(const Forked& child) {
 }  // namespace
 
 absl::Status ForkserverMain(const Connection& requests, void (*preload)()) {
-  for (const int number : kIgnoredByServer) signal(number, SIG_IGN);
   absl::StatusOr<Sentinel> self = Sentinel::Open(getpid());
   if (!self.ok()) return self.status();
   const absl::StatusOr<int> door = requests.fileno();

@@ -30,6 +30,24 @@ struct Packet {
   char text[500];
 };
 
+// Nothing: there is none yet.
+std::optional<ServerReply> Receive(int socket, int flags) {
+  Packet packet = {};
+  int fd = -1;
+  const Rights rights = ReceiveWithRights(socket, &packet, sizeof(packet), {&fd, 1}, flags);
+  if (rights.size < 0 && errno == EAGAIN) return std::nullopt;
+  ServerReply reply;
+  if (rights.count == 1) reply.sentinel = Fd(fd);
+  if (rights.size != static_cast<ssize_t>(sizeof(packet))) return reply;
+  reply.kind = packet.kind;
+  reply.pid = packet.pid;
+  reply.id = packet.id;
+  reply.exit_code = packet.exit_code;
+  reply.code = static_cast<absl::StatusCode>(packet.code);
+  reply.text.assign(packet.text, std::min<size_t>(packet.text_size, sizeof(packet.text)));
+  return reply;
+}
+
 }  // namespace
 
 bool ServerReply::SendTo(int socket) const {
@@ -54,40 +72,11 @@ void ServerReply::SendFailure(int socket, const absl::Status& why) {
   static_cast<void>(reply.SendTo(socket));
 }
 
-namespace {
-
-std::optional<ServerReply> Receive(int socket, int flags) {
-  Packet packet = {};
-  int fd = -1;
-  const Rights rights = ReceiveWithRights(socket, &packet, sizeof(packet), {&fd, 1}, flags);
-  if (rights.size < 0 && errno == EAGAIN) return std::nullopt;
-  ServerReply reply;
-  if (rights.count == 1) reply.sentinel = Fd(fd);
-  if (rights.size != static_cast<ssize_t>(sizeof(packet))) return reply;
-  reply.kind = packet.kind;
-  reply.pid = packet.pid;
-  reply.id = packet.id;
-  reply.exit_code = packet.exit_code;
-  reply.code = static_cast<absl::StatusCode>(packet.code);
-  reply.text.assign(packet.text, std::min<size_t>(packet.text_size, sizeof(packet.text)));
-  return reply;
-}
-
-}  // namespace
-
-ServerReply ServerReply::ReceiveFrom(int socket) {
-  std::optional<ServerReply> reply;
-  while (!reply.has_value()) reply = Receive(socket, 0);
-  return *std::move(reply);
-}
-
-std::optional<ServerReply> ServerReply::TryReceiveFrom(int socket) {
-  return Receive(socket, MSG_DONTWAIT);
-}
+ServerReply ServerReply::ReceiveFrom(int socket) { return *Receive(socket, 0); }
 
 std::optional<int> TryReceiveExitCode(int socket, int never) {
   for (;;) {
-    const std::optional<ServerReply> reply = ServerReply::TryReceiveFrom(socket);
+    const std::optional<ServerReply> reply = Receive(socket, MSG_DONTWAIT);
     if (!reply.has_value()) return std::nullopt;
     if (reply->kind == ServerReply::Kind::kEnded) return reply->exit_code;
     if (reply->kind == ServerReply::Kind::kNone) return never;

@@ -36,8 +36,6 @@ struct ServerReply {
   static void SendFailure(int socket, const absl::Status& why);
   // Waits for one. kNone: the end.
   static ServerReply ReceiveFrom(int socket);
-  // Nothing: there is none yet.
-  static std::optional<ServerReply> TryReceiveFrom(int socket);
 };
 
 // Without waiting. Nothing: not yet; `never`: nobody will tell.

@@ -32,6 +32,11 @@ using testing::OwnDescendants;
 
 ProcessOptions ByServer() { return {.start_method = StartMethod::kForkserver}; }
 
+int ReturnSevenAfter(const Event& event) {
+  event.Wait();
+  return 7;
+}
+
 // As long as it lives the server is stopped.
 class StoppedServer {
  public:
@@ -50,13 +55,7 @@ class StoppedServer {
 TEST(ForkserverBusyTest, NoQuestionWaitsForAServerThatIsStopped) {
   Child parent([] {
     const Event go;
-    Process child(
-        ByServer(),
-        [](const Event& event) {
-          event.Wait();
-          return 7;
-        },
-        go);
+    Process child(ByServer(), &ReturnSevenAfter, go);
     ASSERT_TRUE(child.Start().ok());
     {
       const StoppedServer server;
@@ -132,12 +131,8 @@ TEST(ForkserverBusyTest, WhoseStartHasFailedDoesNotRun) {
 TEST(ForkserverBusyTest, WhatEndsAGroupDoesNotEndTheServer) {
   Child parent([] {
     const Event go;
-    auto run = [](const Event& event) {
-      event.Wait();
-      return 7;
-    };
-    Process stays(ByServer(), run, go);
-    Process ends(ByServer(), run, go);
+    Process stays(ByServer(), &ReturnSevenAfter, go);
+    Process ends(ByServer(), &ReturnSevenAfter, go);
     ASSERT_TRUE(stays.Start().ok());
     const pid_t server = OwnDescendants().front();
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) kill(server, number);

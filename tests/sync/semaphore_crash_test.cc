@@ -135,6 +135,16 @@ class SemaphoreCrashTest : public ::testing::Test {
     { const Permit permit = semaphore_->AcquirePermit(); }
     done_->Open();
   }
+  void AnotherHasItUntilTheVictimSleeps(CrashCase& crash) {
+    crash.sleeper = [this] {
+      {
+        const Permit permit = semaphore_->AcquirePermit();
+        gate_->Wait();
+      }
+      done_->Open();
+    };
+    crash.unblock = [this] { gate_->Open(); };
+  }
   // One more that sleeps; at most until the next point.
   void StartOther(const std::function<void()>& body) {
     others_.push_back(ForkMortal(body));
@@ -319,15 +329,7 @@ TYPED_TEST(SemaphoreCrashTest, AVictimThatHadToWaitIsSafe) {
       const std::optional<Permit> permit =
           this->semaphore_->AcquirePermit(timed ? absl::Hours(1) : absl::InfiniteDuration());
     };
-    // Has it until the victim sleeps.
-    crash.sleeper = [this] {
-      {
-        const Permit permit = this->semaphore_->AcquirePermit();
-        this->gate_->Wait();
-      }
-      this->done_->Open();
-    };
-    crash.unblock = [this] { this->gate_->Open(); };
+    this->AnotherHasItUntilTheVictimSleeps(crash);
     crash.check = [this] {
       this->done_->Wait();
       return this->AllIsBack(1);
@@ -353,15 +355,7 @@ TYPED_TEST(SemaphoreCrashTest, AVictimThatHadToWaitForWhatIsNobodysIsSafe) {
         }
       });
     };
-    // Has it until the victim sleeps.
-    crash.sleeper = [this] {
-      {
-        const Permit permit = this->semaphore_->AcquirePermit();
-        this->gate_->Wait();
-      }
-      this->done_->Open();
-    };
-    crash.unblock = [this] { this->gate_->Open(); };
+    this->AnotherHasItUntilTheVictimSleeps(crash);
     crash.check = [this] {
       this->done_->Wait();
       Settle();
