@@ -290,12 +290,14 @@ void Server::Reap(const Forked& child) {
   const int code = reaped < 0            ? Child::kStatusTaken
                    : WIFSIGNALED(status) ? -WTERMSIG(status)
                                          : WEXITSTATUS(status);
-  const bool told =
-      ServerReply{
-          .kind = ServerReply::Kind::kEnded, .pid = child.pid, .id = child.id, .exit_code = code}
-          .SendTo(child.reply.get());
-  // Who asked buries it; if that is dead, there may be nobody else who looks.
-  if (!told) Child::Bury(child.id);
+  // Here, and not only by who asked: that one may be dead; and what the child's order referred to
+  // last is in this process's limbo, from where nobody else takes it. Before it is told: who has
+  // joined the child finds nothing of it.
+  Child::Bury(child.id);
+  // False: who asked is dead, or no longer interested.
+  static_cast<void>(ServerReply{
+      .kind = ServerReply::Kind::kEnded, .pid = child.pid, .id = child.id, .exit_code = code}
+                        .SendTo(child.reply.get()));
 }
 
 }  // namespace
