@@ -10,7 +10,8 @@
 // runs the child's target, then what was registered to run at exit, and ends. Such a child has
 // the same arguments, the environment and the working directory of its parent, standard input from
 // the null device, standard output and error of its parent, and no other descriptor that it was not
-// given. No signal is blocked, none ignored.
+// given. No signal is blocked, and none ignored but those of InChildren::kIgnore (mp/signals.h).
+// What else it has from whom: docs/start_methods.md.
 //
 // What stands before it in main(), and global objects, are run by every child. Shared objects that
 // are made there are each child's own: hand those over that are to be shared.

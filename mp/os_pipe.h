@@ -1,7 +1,7 @@
 // OsPipe: the two ends of a pipe of the system's, through which bytes go one way. Python's os.pipe.
 //
 //   auto [reading, writing] = mp::OrDie(mp::OsPipe());
-//   mp::Popen child({"ls"}, {.stdout = mp::Stdio::Of(writing)});
+//   mp::Popen child({"ls"}, {.stdout = mp::Stdio::Use(writing)});
 //   mp::OrDie(child.Start());
 //   writing.Close();                              // or it never ends
 //   std::string names = mp::OrDie(reading.ReadAll());

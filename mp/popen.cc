@@ -25,6 +25,7 @@
 #include "mp/internal/communication.h"
 #include "mp/internal/exec.h"
 #include "mp/internal/sentinel.h"
+#include "mp/internal/signal_post.h"
 #include "mp/internal/standard_files.h"
 #include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
@@ -100,6 +101,7 @@ absl::Status Popen::Start() {
                       .descriptors = files->descriptors(),
                       .close_others = options.close_fds,
                       .reset_signals = options.restore_signals,
+                      .ignored_signals = internal::SignalPost::IgnoredInChildren(),
                       .new_session = options.start_new_session,
                       .process_group = options.process_group.value_or(internal::kSameGroup)});
   if (!executed.ok()) return state_->Failed(executed.status());

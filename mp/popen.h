@@ -7,8 +7,9 @@
 //
 // The program is looked for in PATH (of its own environment) unless its name has a slash. It has
 // the arguments, environment, working directory and descriptors of mp/popen_options.h, no others,
-// and starts with signals as by default. It is no member of the family: of shared objects it knows
-// nothing, and CurrentProcess() and its like do not know it.
+// and starts with signals as by default, but for those that mp/signals.h is to have it ignore. It
+// is no member of the family: of shared objects it knows nothing, and CurrentProcess() and its like
+// do not know it.
 //
 // Ordering: the program sees in files what was done before Start(); who returns from Wait() sees
 //           what it did.

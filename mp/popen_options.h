@@ -75,7 +75,8 @@ struct PopenOptions {
   // Whether it has no others. Else it also has those of this process that are not close-on-exec.
   bool close_fds = true;
   // Whether it starts with no signal blocked, and all as by default. Else those that the caller
-  // blocks or ignores it does, too: so does a program that nohup(1) is to have effect on.
+  // blocks or ignores it does, too: so does a program that nohup(1) is to have effect on. Either
+  // way it ignores those of InChildren::kIgnore (mp/signals.h).
   bool restore_signals = true;
   bool start_new_session = false;
   // 0: a new one of its own.

@@ -193,13 +193,13 @@ absl::Status Process::Start() {
   absl::StatusOr<internal::Who> this_process = internal::WhoIsThis();
   if (!this_process.ok()) return state_->NoDescriptor(this_process.status());
   state_->self.parent = *std::move(this_process);
+  internal::FlushOutput();
   if (state_->self.start_method != StartMethod::kFork) {
     absl::Status status = state_->StartElsewhere();
     state_->self.parent.reset();
     return status;
   }
 
-  internal::FlushOutput();
   const pid_t pid = fork();
   if (pid == 0) {
     // Nobody would know of it: Start() fails.

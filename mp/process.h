@@ -97,7 +97,9 @@ class Process {
   // of the target and its arguments is destroyed; the child's, when the target returns.
   // kResourceExhausted: no memory, descriptors or processes; it may be tried again.
   // kInvalidArgument: options that contradict one another; and, not by fork, what cannot be
-  // sent to the child, which it names.
+  // sent to the child, which it names. By the fork server also kCancelled: this thread was
+  // (cancellation.h), there is no child, and it may be tried again; and kUnavailable: the server
+  // was killed, or its preload failed, three times.
   absl::Status Start();
 
   // Waits until the child has ended, or this thread is cancelled (cancellation.h): then IsAlive()

@@ -62,6 +62,10 @@ absl::Status IsInherited() {
   return absl::FailedPreconditionError("SignalHandlers of another process; make one in this one");
 }
 
+absl::Status WasMoved() {
+  return absl::FailedPreconditionError("SignalHandlers that were moved away");
+}
+
 }  // namespace
 
 class SignalHandlers::Own {
@@ -229,13 +233,17 @@ SignalHandlers& SignalHandlers::operator=(SignalHandlers&& other) noexcept = def
 
 absl::Status SignalHandlers::Handle(int signal, Handler handler,
                                     const SignalOptions& options) const {
-  return own_->Handle(signal, std::move(handler), options);
+  return own_ == nullptr ? WasMoved() : own_->Handle(signal, std::move(handler), options);
 }
-absl::Status SignalHandlers::Restore(int signal) const { return own_->Restore(signal); }
-int SignalHandlers::fileno() const { return own_->fileno(); }
-int SignalHandlers::RunPending() const { return own_->RunPending(); }
-absl::Status SignalHandlers::Run(absl::Duration timeout) const { return own_->Run(timeout); }
-absl::Status SignalHandlers::Start() const { return own_->Start(); }
+absl::Status SignalHandlers::Restore(int signal) const {
+  return own_ == nullptr ? WasMoved() : own_->Restore(signal);
+}
+int SignalHandlers::fileno() const { return own_ == nullptr ? -1 : own_->fileno(); }
+int SignalHandlers::RunPending() const { return own_ == nullptr ? 0 : own_->RunPending(); }
+absl::Status SignalHandlers::Run(absl::Duration timeout) const {
+  return own_ == nullptr ? WasMoved() : own_->Run(timeout);
+}
+absl::Status SignalHandlers::Start() const { return own_ == nullptr ? WasMoved() : own_->Start(); }
 
 // To send --------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@
 //          signals two threads may run two at once.
 // Calls:   of the system are restarted (SA_RESTART), where the kernel does that.
 // Lifetime: at its end the signals do what they did before. What came and was not run is dropped.
-//          Not within a handler.
+//          Not within a handler. One that was moved from is inert, as a child's.
 // Cost:    a descriptor, which is kept for the next one. A signal costs three system calls.
 
 #ifndef MP_MP_SIGNALS_H_

@@ -3,15 +3,12 @@
 //   mp::SetStartMethod(mp::StartMethod::kSpawn);             // for what is made from now on
 //   mp::Process child({.start_method = mp::StartMethod::kForkserver}, &Work, queue);
 //
-//                  the child has                      its target                   cost of a start
-//   kFork          all that its parent has            anything                     grows with the
-//   parent's memory kSpawn         what it is given; the program      a function, arguments that a
-//   program is loaded
-//                  begins anew, at Init()             can be sent
-//   kForkserver    what it is given, and what a       the same                     a fork of a
-//   small process
-//                  small process has that was
-//                  spawned once, and only forks
+// - kFork: the child has all that its parent has. Its target may be anything that can be called; a
+//   start costs more the more memory the parent has.
+// - kSpawn: it has what it is given; the program begins anew, at Init(). Its target is a function,
+//   with arguments that can be sent; a start costs what the loading of the program does.
+// - kForkserver: the same, and what a small process has that was spawned once, and only forks. A
+//   start costs a fork of that.
 //
 // docs/start_methods.md compares them, with figures.
 //

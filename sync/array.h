@@ -20,7 +20,7 @@
 //           array.
 // Fork:     a child has the handle, never the hold.
 // Lifetime: that of a Shared (shared/shared.h), for whoever has the handle or a copy of GetLock();
-//           and no shorter than it is held. Spans and iterators do not count.
+//           and no shorter than it is held. Spans, views and iterators do not count.
 // Signals:  not in a signal handler; elements may be read and written there.
 // Misuse:   a Release() by anybody but the holder: this process ends, with one line that names the
 //           array, or the lock that it was made with; value(), raw() and SetValue() by who holds a
@@ -148,6 +148,9 @@ class Array : public internal::WithLock {
   absl::Span<T> Slice(size_t offset, size_t length = absl::Span<T>::npos) const {
     return span().subspan(std::min(offset, size()), length);
   }
+
+  // All of its characters, where they are: without the lock, and for as long as the array lives.
+  std::string_view view() const requires std::same_as<T, char> { return {data(), size()}; }
 
   // Characters, as of a C string. Each takes the lock.
   //

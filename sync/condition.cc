@@ -32,25 +32,25 @@ bool Condition::WaitUntil(const timespec* deadline) const {
   // Before it is counted, and until it has gone: by that it is known to live.
   internal::Lane* const lane = internal::LaneForNotes();
   const internal::SleepsOn note(lane, state_->word());
-  State::Waiter waiter(*state_, robust_lock().mutex(), lane);
+  State::Waiter waiter(*state_, robust_lock()->mutex, lane);
   if (!waiter.Register()) {
     internal::Fatal(absl::StrCat(state_->Describe(), ": 65,535 threads wait on it already"));
   }
-  const uint32_t levels = robust_lock().ReleaseAll();
+  const uint32_t levels = robust_lock()->ReleaseAll();
   const bool notified = waiter.Wait(deadline);
-  robust_lock().AcquireLevels(levels);
+  robust_lock()->AcquireLevels(levels);
   return notified;
 }
 
 void Condition::Notify(int count) const {
   CheckHeld("notified");
   const int sleepers = state_->Notify(count);
-  if (sleepers != 0) robust_lock().WakeWhenReleased(state_->word(), sleepers);
+  if (sleepers != 0) robust_lock()->WakeWhenReleased(state_->word(), sleepers);
 }
 
 void Condition::CheckHeld(const char* what) const {
-  if (!robust_lock().HeldByThisThread()) {
-    robust_lock().Misuse(*state_, what, "acquire it first");
+  if (!robust_lock()->HeldByThisThread()) {
+    robust_lock()->Misuse(*state_, what, "acquire it first");
   }
 }
 

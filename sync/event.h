@@ -8,7 +8,8 @@
 //   });
 //   ready.Set();  // whoever waits goes on, and whoever comes later does not wait
 //
-// Ordering: what was done before the Set() that set it is visible to whoever sees it set.
+// Ordering: what was done before a Set(), also one that found it set, is visible to whoever sees it
+//           set from then on, and to whoever clears it after that.
 // Death:    whoever dies, waiting or setting, before or after it has woken the others, leaves
 //           nobody asleep. A process that is killed in Set() has set it or has not.
 // Fork:     a child has the handle, and does not wait in its parent's place.

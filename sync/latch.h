@@ -19,7 +19,9 @@
 // Threads:  what one thread has joined another of its process may count down.
 // Signals:  not in a signal handler. Wait() goes on after one.
 // Misuse:   a negative number: this process ends, with one line that names the latch. To count
-//           down more than are to come is no misuse: the latch is at nothing then.
+//           down more than are to come is no misuse: the latch is at nothing then. To join more
+//           often than are to come is one that nobody is told of: who waits goes on when as many
+//           as were to come have been counted down, whoever of those that have joined.
 // Limit:    a latch of 2,147,483,647; as many that are joined at once as the domain has room for,
 //           permits and others that processes hold included: 163,840 by default
 //           (shared/internal/holds.h).

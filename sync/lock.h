@@ -60,41 +60,41 @@ class ABSL_LOCKABLE Lock {
     return Lock(*std::move(lock));
   }
 
-  void Acquire() const ABSL_EXCLUSIVE_LOCK_FUNCTION() { lock_.Acquire(); }
+  void Acquire() const ABSL_EXCLUSIVE_LOCK_FUNCTION() { lock_->Acquire(); }
   // False: it was not to be had in time. Zero or less tries once.
   [[nodiscard]] bool Acquire(absl::Duration timeout) const ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) {
-    return lock_.Acquire(timeout);
+    return lock_->Acquire(timeout);
   }
   // False also when the caller holds it.
   [[nodiscard]] bool TryAcquire() const ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) {
-    return lock_.TryAcquire();
+    return lock_->TryAcquire();
   }
-  void Release() const ABSL_UNLOCK_FUNCTION() { lock_.Release(); }
+  void Release() const ABSL_UNLOCK_FUNCTION() { lock_->Release(); }
 
   // Whether anybody holds it now; the answer may be old when it arrives.
-  bool Locked() const { return lock_.Locked(); }
+  bool Locked() const { return lock_->Locked(); }
   // Ends the process if the caller's thread does not hold it.
-  void AssertHeld() const ABSL_ASSERT_EXCLUSIVE_LOCK() { lock_.AssertHeld(); }
+  void AssertHeld() const ABSL_ASSERT_EXCLUSIVE_LOCK() { lock_->AssertHeld(); }
 
   // By the holder.
-  bool owner_died() const { return lock_.owner_died(); }
-  void MarkConsistent() const { lock_.MarkConsistent(); }
+  bool owner_died() const { return lock_->owner_died(); }
+  void MarkConsistent() const { lock_->MarkConsistent(); }
 
   // Lockable and TimedLockable, for std::scoped_lock and std::unique_lock.
-  void lock() const ABSL_EXCLUSIVE_LOCK_FUNCTION() { lock_.Acquire(); }
-  void unlock() const ABSL_UNLOCK_FUNCTION() { lock_.Release(); }
+  void lock() const ABSL_EXCLUSIVE_LOCK_FUNCTION() { lock_->Acquire(); }
+  void unlock() const ABSL_UNLOCK_FUNCTION() { lock_->Release(); }
   [[nodiscard]] bool try_lock() const ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) {
-    return lock_.TryAcquire();
+    return lock_->TryAcquire();
   }
   template <typename Rep, typename Period>
   [[nodiscard]] bool try_lock_for(const std::chrono::duration<Rep, Period>& timeout) const
       ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) {
-    return lock_.AcquireFor(timeout);
+    return lock_->AcquireFor(timeout);
   }
   template <typename Clock, typename Period>
   [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Period>& time) const
       ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) {
-    return lock_.AcquireUntil(time);
+    return lock_->AcquireUntil(time);
   }
 
  private:

@@ -27,17 +27,17 @@ absl::StatusOr<Once> Once::Create(const OnceOptions& options) {
 }
 
 bool Once::Begin() const {
-  if (lock_.HeldByThisThread()) {
-    lock_.Misuse(*state_, "called within its call", "call what it runs from there");
+  if (state_->HeldByThisThread()) {
+    state_->Misuse("called within its call", "call what it runs from there");
   }
-  while (!lock_.TryAcquire()) {
-    static_cast<void>(lock_.WaitWhileHeld(&internal::kUncancelled, [this](bool sleeps) {
+  while (!state_->TryAcquire()) {
+    static_cast<void>(state_->WaitWhileHeld(&internal::kUncancelled, [this](bool sleeps) {
       return sleeps ? AnnounceSleeper() : !Done();
     }));
     if (Done()) return false;
   }
   if (!Done()) return true;
-  lock_.Release();
+  state_->Release();
   return false;
 }
 
@@ -52,7 +52,7 @@ bool Once::AnnounceSleeper() const {
 
 void Once::End(bool done) const {
   // A child that was forked within the call has a copy of it, and ends nothing.
-  if (!lock_.HeldByThisThread()) return;
+  if (!state_->HeldByThisThread()) return;
   // Before: it has not been run; who gets the lock of a dead holder runs it.
   // After:  it has; the burial of who dies before it has released the lock wakes all who wait.
   // Test:   OnceCrashTest.ItIsRunOnceOrAgain
@@ -60,9 +60,9 @@ void Once::End(bool done) const {
                                : state_->done.load(std::memory_order_acquire);
   // Where it has thrown, too: who is woken alone, and throws, would not know that others sleep.
   if (before == State::kSleepers) {
-    lock_.ReleaseToAll();
+    state_->ReleaseToAll();
   } else {
-    lock_.Release();
+    state_->Release();
   }
 }
 

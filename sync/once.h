@@ -32,7 +32,7 @@
 #include "shared/internal/atomic.h"
 #include "shared/internal/handle.h"
 #include "shared/internal/handle_access.h"
-#include "sync/internal/robust_lock.h"
+#include "sync/internal/lock_state.h"
 
 namespace mp {
 
@@ -61,7 +61,7 @@ class Once {
   }
   bool Done() const { return state_->done.load(std::memory_order_acquire) == State::kDone; }
   // By who runs it: another died in it before.
-  bool owner_died() const { return lock_.owner_died(); }
+  bool owner_died() const { return state_->owner_died(); }
 
  private:
   friend struct internal::HandleAccess;
@@ -93,8 +93,7 @@ class Once {
     bool done_ = false;
   };
 
-  explicit Once(const internal::Handle<State>& state)
-      : state_(state), lock_(internal::Handle<internal::LockState>(state)) {}
+  explicit Once(const internal::Handle<State>& state) : state_(state) {}
 
   static absl::StatusOr<State*> Make(const OnceOptions& options);
   static internal::Handle<State> MakeOrDie(const OnceOptions& options);
@@ -104,8 +103,10 @@ class Once {
   void End(bool done) const;
 
   internal::Handle<State> state_;
-  internal::RobustLock lock_;
 };
+
+// A kill while one that lies in the domain is assigned leaves the one or the other.
+static_assert(sizeof(Once) == sizeof(internal::Word));
 
 }  // namespace mp
 

@@ -52,33 +52,33 @@ class RLock {
     return RLock(*std::move(lock));
   }
 
-  void Acquire() const { lock_.Acquire(); }
+  void Acquire() const { lock_->Acquire(); }
   // False: it was not to be had in time. Zero or less tries once.
-  [[nodiscard]] bool Acquire(absl::Duration timeout) const { return lock_.Acquire(timeout); }
+  [[nodiscard]] bool Acquire(absl::Duration timeout) const { return lock_->Acquire(timeout); }
   // At once; true also when the caller holds it.
-  [[nodiscard]] bool TryAcquire() const { return lock_.TryAcquire(); }
-  void Release() const { lock_.Release(); }
+  [[nodiscard]] bool TryAcquire() const { return lock_->TryAcquire(); }
+  void Release() const { lock_->Release(); }
 
   // Whether anybody holds it now; the answer may be old when it arrives.
-  bool Locked() const { return lock_.Locked(); }
+  bool Locked() const { return lock_->Locked(); }
   // Ends the process if the caller's thread does not hold it.
-  void AssertHeld() const { lock_.AssertHeld(); }
+  void AssertHeld() const { lock_->AssertHeld(); }
 
   // By the holder.
-  bool owner_died() const { return lock_.owner_died(); }
-  void MarkConsistent() const { lock_.MarkConsistent(); }
+  bool owner_died() const { return lock_->owner_died(); }
+  void MarkConsistent() const { lock_->MarkConsistent(); }
 
   // Lockable and TimedLockable, for std::scoped_lock and std::unique_lock.
-  void lock() const { lock_.Acquire(); }
-  void unlock() const { lock_.Release(); }
-  [[nodiscard]] bool try_lock() const { return lock_.TryAcquire(); }
+  void lock() const { lock_->Acquire(); }
+  void unlock() const { lock_->Release(); }
+  [[nodiscard]] bool try_lock() const { return lock_->TryAcquire(); }
   template <typename Rep, typename Period>
   [[nodiscard]] bool try_lock_for(const std::chrono::duration<Rep, Period>& timeout) const {
-    return lock_.AcquireFor(timeout);
+    return lock_->AcquireFor(timeout);
   }
   template <typename Clock, typename Period>
   [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Period>& time) const {
-    return lock_.AcquireUntil(time);
+    return lock_->AcquireUntil(time);
   }
 
  private:

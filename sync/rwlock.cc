@@ -61,7 +61,7 @@ bool RWLock::TryAcquire() const {
 }
 
 bool RWLock::TryBeginWriting() const {
-  if (!lock_.TryAcquire()) return false;
+  if (!state_->TryAcquire()) return false;
   state_->writer.fetch_or(State::kWriter, std::memory_order_seq_cst);
   if (!AnyReader()) return true;
   EndWriting();
@@ -70,9 +70,9 @@ bool RWLock::TryBeginWriting() const {
 
 bool RWLock::AcquireBefore(const timespec* deadline) const {
   if (IsReading()) {
-    lock_.Misuse(*state_, "acquired to write", "give back what it reads first", "which reads it");
+    state_->Misuse("acquired to write", "give back what it reads first", "which reads it");
   }
-  if (!lock_.AcquireBefore(deadline)) return false;
+  if (!state_->AcquireBefore(deadline)) return false;
   // Before: readers come and go; the lock keeps other writers away.
   // After:  who comes to read sees this, or is seen by the look that follows.
   // Test:   RWLockCrashTest.AWriterMayDie
@@ -103,8 +103,8 @@ bool RWLock::WaitForReaders(const timespec* deadline) const {
 }
 
 void RWLock::Release() const {
-  if (!lock_.HeldByThisThread()) {
-    lock_.Misuse(*state_, "released", "to end what it reads use ReleaseShared()");
+  if (!state_->HeldByThisThread()) {
+    state_->Misuse("released", "to end what it reads use ReleaseShared()");
   }
   EndWriting();
 }
@@ -115,9 +115,9 @@ void RWLock::EndWriting() const {
   // Test:   RWLockCrashTest.AWriterMayDie
   const uint64_t before = state_->writer.exchange(0, std::memory_order_seq_cst);
   if ((before & State::kReaders) != 0) {
-    lock_.ReleaseToAll();
+    state_->ReleaseToAll();
   } else {
-    lock_.Release();
+    state_->Release();
   }
 }
 
@@ -134,7 +134,7 @@ bool RWLock::TryAcquireShared() const {
   if (hold == nullptr) return false;
   if (TryBeginReading(*hold)) return true;
   // What a dead writer has said is nobody's.
-  if (lock_.Locked() || !lock_.TryAcquire()) return false;
+  if (state_->Locked() || !state_->TryAcquire()) return false;
   hold = internal::TryTakeHold();
   if (hold == nullptr) {
     EndWriting();
@@ -145,19 +145,19 @@ bool RWLock::TryAcquireShared() const {
 }
 
 bool RWLock::AcquireSharedBefore(const timespec* deadline) const {
-  if (lock_.HeldByThisThread()) {
-    lock_.Misuse(*state_, "acquired to read", "read while it writes, without");
+  if (state_->HeldByThisThread()) {
+    state_->Misuse("acquired to read", "read while it writes, without");
   }
   if (!WaitForWriter(deadline)) return false;
   if (TryBeginReading()) return true;
   // Another writer was faster, or the one that was has died: in turn with writers, then.
-  if (!lock_.AcquireBefore(deadline)) return false;
+  if (!state_->AcquireBefore(deadline)) return false;
   ReadAsHolder(*internal::TakeHold(*state_, kOneMore));
   return true;
 }
 
 bool RWLock::WaitForWriter(const timespec* deadline) const {
-  return lock_.WaitWhileHeld(deadline, [this](bool sleeps) {
+  return state_->WaitWhileHeld(deadline, [this](bool sleeps) {
     uint64_t seen = state_->writer.load(std::memory_order_acquire);
     while ((seen & State::kWriter) != 0) {
       if (!sleeps || (seen & State::kReaders) != 0) return true;
@@ -195,7 +195,7 @@ bool RWLock::TryBeginReading(Hold& hold) const {
 void RWLock::ReleaseShared() const {
   Hold* const hold = Reading::Find(*state_);
   if (hold == nullptr) {
-    lock_.Misuse(*state_, "released", "to end what it writes use Release()", kDoesNotRead);
+    state_->Misuse("released", "to end what it writes use Release()", kDoesNotRead);
   }
   if (Reading::LessOften(*hold)) return;
   Reading::Remove(*hold);
@@ -228,7 +228,7 @@ bool RWLock::TryReadAgain() const {
 
 void RWLock::AssertReaderHeld() const {
   if (!IsReading()) {
-    lock_.Misuse(*state_, "asserted to be read", "acquire it first", kDoesNotRead);
+    state_->Misuse("asserted to be read", "acquire it first", kDoesNotRead);
   }
 }
 

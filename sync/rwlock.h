@@ -48,7 +48,7 @@
 #include "shared/internal/handle.h"
 #include "shared/internal/handle_access.h"
 #include "shared/internal/holds.h"
-#include "sync/internal/robust_lock.h"
+#include "sync/internal/lock_state.h"
 #include "sync/lock_guard.h"  // IWYU pragma: export
 
 namespace mp {
@@ -85,14 +85,14 @@ class ABSL_LOCKABLE RWLock {
   void ReleaseShared() const ABSL_UNLOCK_FUNCTION();
 
   // Whether anybody writes now; the answer may be old when it arrives.
-  bool Locked() const { return lock_.Locked(); }
+  bool Locked() const { return state_->Locked(); }
   // Each ends the process if the caller's thread does not.
-  void AssertHeld() const ABSL_ASSERT_EXCLUSIVE_LOCK() { lock_.AssertHeld(); }
+  void AssertHeld() const ABSL_ASSERT_EXCLUSIVE_LOCK() { state_->AssertHeld(); }
   void AssertReaderHeld() const ABSL_ASSERT_SHARED_LOCK();
 
   // By a holder; and by the writer.
-  bool owner_died() const { return lock_.owner_died(); }
-  void MarkConsistent() const { lock_.MarkConsistent(); }
+  bool owner_died() const { return state_->owner_died(); }
+  void MarkConsistent() const { state_->MarkConsistent(); }
 
   // SharedLockable and TimedLockable, for std::shared_lock, std::unique_lock, std::scoped_lock.
   void lock() const ABSL_EXCLUSIVE_LOCK_FUNCTION() { Acquire(); }
@@ -148,8 +148,7 @@ class ABSL_LOCKABLE RWLock {
     internal::Word left;
   };
 
-  explicit RWLock(const internal::Handle<State>& state)
-      : state_(state), lock_(internal::Handle<internal::LockState>(state)) {}
+  explicit RWLock(const internal::Handle<State>& state) : state_(state) {}
 
   static absl::StatusOr<State*> Make(const RWLockOptions& options);
   static internal::Handle<State> MakeOrDie(const RWLockOptions& options);
@@ -170,8 +169,10 @@ class ABSL_LOCKABLE RWLock {
   void ReadAsHolder(internal::Hold& hold) const;
 
   internal::Handle<State> state_;
-  internal::RobustLock lock_;
 };
+
+// A kill while one that lies in the domain is assigned leaves the one or the other.
+static_assert(sizeof(RWLock) == sizeof(internal::Word));
 
 }  // namespace mp
 

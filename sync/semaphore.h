@@ -21,7 +21,9 @@
 // Fork:     a child has the handle. A copy of its parent's Permit that it has does nothing.
 // Lifetime: as that of a Shared (shared/shared.h); and no shorter than that of its permits.
 // Threads:  a Permit may be moved to another thread, and ends there.
-// Signals:  Release() may be called in a signal handler. A wait goes on after one.
+// Signals:  Release() may be called in a signal handler, also in one that interrupts another
+//           operation of this library; not so a BoundedSemaphore's that may be refused: its status
+//           takes memory. A wait goes on after a handler.
 // Misuse:   more than 2,147,483,647 permits, or a negative number of them to release: this process
 //           ends, with one line that names the semaphore, unless the call returns a status; so it
 //           does for a negative initial value, which Create() refuses.
@@ -54,7 +56,7 @@ struct BoundedSemaphoreOptions {
   std::string name = {};  // for messages and listings
 };
 
-// Acquire(), AcquirePermit() and GetValue(): sync/internal/semaphore_base.h.
+// Acquire(), AcquirePermit(), GetValue() and Locked(): sync/internal/semaphore_base.h.
 class Semaphore : public internal::SemaphoreBase {
  public:
   // Ends the process, with a line that says why, where Create() would fail.

@@ -121,6 +121,10 @@ void ChildMain(Self& self, StoredTarget& target) noexcept {
   BecomeAndRun(self, target);
 }
 
-void SpawnedChildMain(Self& self, StoredTarget& target) noexcept { BecomeAndRun(self, target); }
+void SpawnedChildMain(Self& self, StoredTarget& target) noexcept {
+  // Before the target registers anything: its children end after what that is.
+  PrepareForChildren();
+  BecomeAndRun(self, target);
+}
 
 }  // namespace mp::internal

@@ -15,7 +15,7 @@ namespace mp::internal {
 [[noreturn]] void ChildMain(Self& self, StoredTarget& target) noexcept;
 
 // The same in a child that is a program of its own from its beginning: its at-exit handlers and
-// static objects are its own.
+// static objects are its own, also those from before its target, which come last.
 [[noreturn]] void SpawnedChildMain(Self& self, StoredTarget& target) noexcept;
 
 }  // namespace mp::internal

@@ -13,6 +13,7 @@
 #include "mp/internal/forkserver_client.h"
 #include "mp/internal/self.h"
 #include "mp/internal/sentinel.h"
+#include "mp/internal/surroundings.h"
 #include "mp/internal/target.h"
 #include "mp/internal/who.h"
 
@@ -70,6 +71,8 @@ void Codec<internal::ChildOrder>::Encode(const internal::ChildOrder& order, Enco
     EncodeSentinel(order.server->sentinel, encoder);
   }
   order.target->Encode(encoder);
+  encoder.Put(order.open_output.has_value());
+  if (order.open_output.has_value()) internal::EncodeSurroundings(*order.open_output, encoder);
 }
 
 internal::ChildOrder Codec<internal::ChildOrder>::Decode(Decoder& decoder) {
@@ -83,6 +86,9 @@ internal::ChildOrder Codec<internal::ChildOrder>::Decode(Decoder& decoder) {
         internal::ForkserverClient{std::move(requests), DecodeSentinel(decoder)});
   }
   order.target = internal::DecodeTarget(decoder);
+  if (decoder.Get<bool>()) {
+    order.target = internal::DecodeSurroundings(decoder, std::move(order.target));
+  }
   return order;
 }
 

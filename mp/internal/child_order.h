@@ -5,12 +5,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 
 #include "mp/codec.h"
 #include "mp/internal/forkserver_client.h"
 #include "mp/internal/self.h"
+#include "mp/internal/surroundings.h"
 #include "mp/internal/target.h"
 
 namespace mp::internal {
@@ -22,6 +24,9 @@ struct ChildOrder {
   uint64_t ignored_signals = 0;          // a bit for each: 1 << (signal - 1)
   // Its parent's fork server, for children that it starts itself.
   std::shared_ptr<ForkserverClient> server = nullptr;
+  // Set: the surroundings of who sends it go along. A child that is no program of its own, of the
+  // fork server, has them when its target runs.
+  std::optional<OpenOutput> open_output = std::nullopt;
 };
 
 }  // namespace mp::internal

@@ -1,5 +1,6 @@
 #include "mp/internal/children.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -13,6 +14,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "mp/internal/descriptor.h"
 #include "mp/internal/sentinel.h"
 #include "mp/internal/server_reply.h"
 #include "shared/domain.h"
@@ -61,10 +63,8 @@ std::optional<int> Child::ExitCode() {
 std::optional<int> Child::ReapLocked() {
   if (server_.fd() >= 0) {
     if (!sentinel_.Wait(absl::ZeroDuration())) return std::nullopt;
-    // The server reaps it at once, and tells; or is dead.
-    const std::optional<int> code = ReceiveExitCode(server_.fd());
-    server_ = Descriptor();
-    return code.value_or(kStatusTaken);
+    // The server reaps it, and tells: soon, if it is not busy, or stopped; or it is dead.
+    return TryReceiveExitCode(server_.fd(), kStatusTaken);
   }
   siginfo_t info = {};  // si_pid stays 0 while the child runs
   if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOHANG) != 0) {
@@ -84,12 +84,22 @@ void Child::Bury(ProcessId id) {
 void Child::JoinToTheEnd() {
   // Outside the lock, so that others can ask meanwhile; and without taking the status,
   // which is for ExitCode() alone. That one also judges what went wrong here.
-  do {
+  for (;;) {
     siginfo_t info;
     if (waitid(kPidfd, sentinel_.fd(), &info, WEXITED | WNOWAIT) != 0 && errno == ECHILD) {
       static_cast<void>(sentinel_.WaitUntil(kUncancelled));
     }
-  } while (!ExitCode().has_value());
+    if (ExitCode().has_value()) return;
+    AwaitTold(kUncancelled);
+  }
+}
+
+// It has ended, but nobody has said how: the server is yet to tell; or a debugger that traces it is
+// told first.
+void Child::AwaitTold(const timespec& deadline) const {
+  if (server_.fd() < 0) return absl::SleepFor(absl::Milliseconds(1));
+  pollfd told = {.fd = server_.fd(), .events = POLLIN, .revents = 0};
+  PollUntil({&told, 1}, &deadline);
 }
 
 bool Child::Join(absl::Duration timeout) {
@@ -100,9 +110,8 @@ bool Child::Join(absl::Duration timeout) {
   const timespec deadline = MonotonicDeadline(timeout);
   while (sentinel_.WaitUntil(deadline)) {
     if (ExitCode().has_value()) return true;
-    // It has ended, but a debugger that traces it is told first.
-    if (TimeLeft(deadline) <= absl::ZeroDuration() || CancelScope::Cancelled()) return false;
-    absl::SleepFor(absl::Milliseconds(1));
+    if (CancelScope::IsLate(&deadline)) return false;
+    AwaitTold(deadline);
   }
   return false;
 }

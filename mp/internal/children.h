@@ -78,12 +78,13 @@ class Child {
 
  private:
   std::optional<int> ReapLocked();
+  void AwaitTold(const timespec& deadline) const;
 
   const pid_t pid_;
   const ProcessId id_;
   const Traits traits_;
   const Sentinel sentinel_;
-  Descriptor server_;  // under mutex_; none: it is this process's own child
+  const Descriptor server_;  // none: it is this process's own child
   std::mutex mutex_;
   std::optional<int> exit_code_;  // under mutex_; once set, constant
 };

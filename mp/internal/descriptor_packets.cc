@@ -2,22 +2,18 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "absl/types/span.h"
+#include "mp/internal/rights.h"
 
 namespace mp::internal {
 namespace {
-
-struct Control {
-  alignas(cmsghdr) char bytes[CMSG_SPACE(kMostDescriptors * sizeof(int))];
-};
 
 // The number of the first packet. False: there is none.
 bool NextNumber(int socket, uint64_t& number) {
@@ -56,22 +52,8 @@ void DescriptorList::Clear() {
 }
 
 DescriptorsSent SendDescriptors(int socket, uint64_t number, absl::Span<const int> fds) {
-  Control control = {};
-  iovec bytes = {.iov_base = &number, .iov_len = sizeof(number)};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-  std::memcpy(CMSG_DATA(header), fds.data(), fds.size() * sizeof(int));
-  ssize_t sent;
-  do {
-    sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
+  const ssize_t sent =
+      SendWithRights(socket, &number, sizeof(number), fds, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent >= 0) return DescriptorsSent::kSent;
   switch (errno) {
     case EAGAIN:
@@ -98,28 +80,13 @@ DescriptorsPeeked PeekDescriptors(int socket, uint64_t number, DescriptorList& l
     if (next == number) break;
     DropNext(socket);
   }
-  Control control = {};
-  iovec bytes = {.iov_base = &next, .iov_len = sizeof(next)};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof(control.bytes);
-  ssize_t size;
-  do {
-    size = recvmsg(socket, &message, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (size < 0 && errno == EINTR);
-  if (size != sizeof(next)) return DescriptorsPeeked::kMissing;
-  bool all = (message.msg_flags & MSG_CTRUNC) == 0;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; ++i) {
-      int fd;
-      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
-      if (!list.Add(fd)) all = false;
-    }
+  int fds[kMostDescriptors];
+  const Rights rights =
+      ReceiveWithRights(socket, &next, sizeof(next), absl::MakeSpan(fds), MSG_PEEK | MSG_DONTWAIT);
+  if (rights.size != sizeof(next)) return DescriptorsPeeked::kMissing;
+  bool all = rights.all;
+  for (const int fd : absl::MakeConstSpan(fds, rights.count)) {
+    if (!list.Add(fd)) all = false;
   }
   if (all) return DescriptorsPeeked::kThere;
   list.Clear();

@@ -15,7 +15,7 @@ namespace mp {
 
 absl::Status Codec<internal::ForkRequest>::Encode(const internal::ForkRequest& request,
                                                   Encoder& encoder) {
-  encoder.Put(request.reply);
+  encoder.Put(request.reply);  // first: of a request that is refused it is all that is looked at
   absl::Status status = internal::SendingEnd::Encode(request.server->requests, encoder);
   if (!status.ok()) return status;
   encoder.Put(request.order);
@@ -32,7 +32,8 @@ internal::ForkRequest Codec<internal::ForkRequest>::Decode(Decoder& decoder) {
     request.order = decoder.Get<internal::ChildOrder>();
   } catch (const internal::CodecError& error) {
     internal::ServerReply::SendFailure(request.reply.get(), error.status);
-    throw;
+    // Not kResourceExhausted: that would say that it is still there.
+    decoder.Fail(absl::InvalidArgumentError(error.status.message()));
   }
   return request;
 }

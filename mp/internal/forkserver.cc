@@ -21,6 +21,7 @@
 #include "mp/internal/sentinel.h"
 #include "mp/internal/server_reply.h"
 #include "mp/internal/spawn.h"
+#include "mp/internal/surroundings.h"
 #include "mp/internal/target.h"
 #include "mp/pipe.h"
 #include "shared/internal/atomic.h"
@@ -45,7 +46,7 @@ absl::StatusOr<Client> Start() {
                 .start_method = StartMethod::kForkserver,
                 .on_parent_exit = OnParentExit::kDetach,
                 .parent = *std::move(parent)};
-  order.ignored_signals = uint64_t{1} << (SIGINT - 1);  // from its first instruction on
+  order.ignored_signals = kIgnoredByServer;  // from its first instruction on
   order.target =
       StoreTarget(&ForkserverMain, pipe->first, preload_function.load(std::memory_order_relaxed));
   absl::StatusOr<std::shared_ptr<Child>> child = Spawn(order);
@@ -62,16 +63,26 @@ std::optional<absl::StatusOr<std::shared_ptr<Child>>> ChildOf(ServerReply reply,
                                                               Descriptor socket) {
   switch (reply.kind) {
     case ServerReply::Kind::kStarted: {
-      absl::StatusOr<Sentinel> sentinel = Sentinel::Take(reply.sentinel.release());
-      if (!sentinel.ok()) return sentinel.status();
+      absl::StatusOr<Sentinel> sentinel =
+          reply.sentinel.has_value()
+              ? Sentinel::Take(reply.sentinel.release())
+              : absl::ResourceExhaustedError("no descriptor is left for the child's sentinel");
+      if (!sentinel.ok()) {
+        // One that nobody could wait for. The server, whose child it is, tells when it has ended;
+        // until then its number is its own.
+        kill(reply.pid, SIGKILL);
+        static_cast<void>(ServerReply::ReceiveFrom(socket.fd()));
+        Child::Bury(reply.id);
+        return sentinel.status();
+      }
       return std::make_shared<Child>(reply.pid, reply.id, Child::TraitsOf(self),
                                      *std::move(sentinel), std::move(socket));
     }
     case ServerReply::Kind::kEnded: {
       // Killed before it could tell of itself.
+      Child::Bury(reply.id);
       absl::StatusOr<Sentinel> sentinel = Sentinel::OfTheDead();
       if (!sentinel.ok()) return sentinel.status();
-      Child::Bury(reply.id);
       return std::make_shared<Child>(reply.pid, reply.id, Child::TraitsOf(self),
                                      *std::move(sentinel), reply.exit_code);
     }
@@ -94,6 +105,7 @@ absl::StatusOr<std::shared_ptr<Child>> ForkByServer(ChildOrder order) {
   constexpr int kTries = 3;
   ForkRequest request;
   request.order = std::move(order);
+  request.order.open_output = OpenOutput::Now();
   for (int i = 0; i < kTries; ++i) {
     const absl::StatusOr<Client> server = KnownForkserver::GetOrStart(&Start);
     if (!server.ok()) return server.status();

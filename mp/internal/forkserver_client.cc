@@ -13,8 +13,15 @@
 namespace mp::internal {
 namespace {
 
-// Held across a fork, so that a child finds what it guards whole.
-constinit std::mutex mutex;
+// Held across a fork, so that a child finds what it guards whole. While a server is started with it
+// held, others are taken that forks hold, too: so a fork takes it first, which it does if it was
+// registered last, by whoever first wants it.
+std::mutex& Mutex() {
+  static constinit std::mutex mutex;
+  [[maybe_unused]] static const bool once =
+      pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); }) == 0;
+  return mutex;
+}
 
 // Under the mutex; never destroyed.
 KnownForkserver::Client& Known() {
@@ -22,20 +29,16 @@ KnownForkserver::Client& Known() {
   return known;
 }
 
-[[gnu::constructor(101)]] void RegisterForkHandlers() {
-  pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); });
-}
-
 }  // namespace
 
 KnownForkserver::Client KnownForkserver::Get() {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(Mutex());
   return Known();
 }
 
 absl::StatusOr<KnownForkserver::Client> KnownForkserver::GetOrStart(
     absl::FunctionRef<absl::StatusOr<Client>()> start) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(Mutex());
   if (Known() == nullptr) {
     absl::StatusOr<Client> started = start();
     if (!started.ok()) return started.status();
@@ -46,13 +49,13 @@ absl::StatusOr<KnownForkserver::Client> KnownForkserver::GetOrStart(
 
 void KnownForkserver::Adopt(Client server) {
   if (server == nullptr) return;
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(Mutex());
   std::swap(Known(), server);  // the other one is dropped after the lock
 }
 
 void KnownForkserver::Forget(const Client& server) {
   {
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(Mutex());
     if (Known() == server) Known() = nullptr;
   }
   if (server->child == nullptr) return;

@@ -1,7 +1,9 @@
 #include "mp/internal/forkserver_main.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -25,6 +27,8 @@
 #include "mp/internal/child_main.h"
 #include "mp/internal/child_order.h"
 #include "mp/internal/children.h"
+#include "mp/internal/descriptor.h"
+#include "mp/internal/descriptor_set.h"
 #include "mp/internal/flush.h"
 #include "mp/internal/fork_request.h"
 #include "mp/internal/forkserver_client.h"
@@ -38,8 +42,11 @@ namespace {
 
 class Server {
  public:
-  Server(const Connection& requests, Sentinel self)
-      : requests_(requests), self_(std::make_shared<const Sentinel>(std::move(self))) {}
+  // `door`: readable where there is one of them.
+  Server(const Connection& requests, int door, Sentinel self)
+      : requests_(requests), door_(door), self_(std::make_shared<const Sentinel>(std::move(self))) {
+    OpenSpare();
+  }
 
   absl::Status Run();
 
@@ -51,49 +58,104 @@ class Server {
     Fd reply;
   };
 
+  void RaiseLimit();
+  void LowerLimitInChild() const;
+  void OpenSpare();
+  void CloseSpare();
+
+  absl::StatusOr<bool> ReapEnded(int door, int timeout);
   void TakeRequests();
+  bool Refuse();
   void Fork(ForkRequest request);
   [[noreturn]] void BecomeChild(ForkRequest request);
   static void Reap(const Forked& child);
 
   const Connection& requests_;
+  const int door_;
   const std::shared_ptr<const Sentinel> self_;
+  rlim_t soft_limit_ = RLIM_INFINITY;  // of descriptors, as a child is to have it
+  Descriptor spare_;                   // for the reply of a request that is refused
   bool anybody_asks_ = true;
-  bool no_descriptors_ = false;  // for the next request, which waits
+  bool no_descriptors_ = false;  // not even for that: the next request waits
   std::vector<Forked> children_;
+  DescriptorSet own_;  // the children's, and the spare one: no child is to have them
 };
 
+// Descriptors ----------------------------------------------------------------------------------
+
+// Each child needs two, as long as it lives.
+void Server::RaiseLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  soft_limit_ = std::exchange(limit.rlim_cur, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Not where a fork handler has made it less.
+void Server::LowerLimitInChild() const {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= soft_limit_) return;
+  limit.rlim_cur = soft_limit_;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void Server::OpenSpare() {
+  absl::StatusOr<Descriptor> spare =
+      Descriptor::Own(open("/dev/null", O_RDONLY | O_CLOEXEC), "open /dev/null");
+  if (!spare.ok()) return;
+  spare_ = *std::move(spare);
+  own_.Add(spare_.fd());
+}
+
+void Server::CloseSpare() {
+  if (spare_.fd() < 0) return;
+  own_.Remove(spare_.fd());
+  spare_ = Descriptor();
+}
+
+// What it does ---------------------------------------------------------------------------------
+
 absl::Status Server::Run() {
-  const absl::StatusOr<int> door = requests_.fileno();
-  if (!door.ok()) return door.status();
+  RaiseLimit();
   while (anybody_asks_ || !children_.empty()) {
-    std::vector<pollfd> ready;
-    ready.reserve(children_.size() + 1);
-    for (const Forked& child : children_) {
-      ready.push_back({.fd = child.sentinel.fd(), .events = POLLIN, .revents = 0});
-    }
-    // Negative numbers are passed over.
     const bool asks = anybody_asks_ && !no_descriptors_;
-    ready.push_back({.fd = asks ? *door : -1, .events = POLLIN, .revents = 0});
     // What keeps it from a descriptor may be another process, which does not tell of its end.
     constexpr int kAgain = 100;
-    if (poll(ready.data(), ready.size(), no_descriptors_ ? kAgain : -1) < 0 && errno != EINTR) {
-      return absl::ErrnoToStatus(errno, "forkserver: poll");
-    }
+    const absl::StatusOr<bool> reaped = ReapEnded(asks ? door_ : -1, no_descriptors_ ? kAgain : -1);
+    if (!reaped.ok()) return reaped.status();
     no_descriptors_ = false;
-    size_t i = 0;
-    std::erase_if(children_, [&](const Forked& child) {
-      if (ready[i++].revents == 0) return false;
-      Reap(child);
-      return true;
-    });
     if (anybody_asks_) TakeRequests();
   }
   return absl::OkStatus();
 }
 
+// Waits for one that ends, or for `door`, if it is one. Whether any had ended.
+absl::StatusOr<bool> Server::ReapEnded(int door, int timeout) {
+  std::vector<pollfd> ready;
+  ready.reserve(children_.size() + 1);
+  for (const Forked& child : children_) {
+    ready.push_back({.fd = child.sentinel.fd(), .events = POLLIN, .revents = 0});
+  }
+  // Negative numbers are passed over.
+  ready.push_back({.fd = door, .events = POLLIN, .revents = 0});
+  if (poll(ready.data(), ready.size(), timeout) < 0 && errno != EINTR) {
+    return absl::ErrnoToStatus(errno, "forkserver: poll");
+  }
+  size_t i = 0;
+  const size_t reaped = std::erase_if(children_, [&](const Forked& child) {
+    if (ready[i++].revents == 0) return false;
+    Reap(child);
+    own_.Remove(child.sentinel.fd());
+    own_.Remove(child.reply.get());
+    return true;
+  });
+  return reaped > 0;
+}
+
 void Server::TakeRequests() {
-  for (;;) {
+  // Before it looks again who has ended: how, somebody may be waiting to be told.
+  constexpr int kMostAtOnce = 8;
+  for (int i = 0; i < kMostAtOnce; ++i) {
     absl::StatusOr<ForkRequest> request = requests_.Recv<ForkRequest>(absl::ZeroDuration());
     if (request.ok()) {
       Fork(*std::move(request));
@@ -101,6 +163,9 @@ void Server::TakeRequests() {
     }
     if (absl::IsDeadlineExceeded(request.status())) return;
     if (absl::IsResourceExhausted(request.status())) {
+      // Perhaps until one is reaped that has ended.
+      const absl::StatusOr<bool> reaped = ReapEnded(-1, 0);
+      if ((reaped.ok() && *reaped) || Refuse()) continue;
       no_descriptors_ = true;
       return;
     }
@@ -110,6 +175,22 @@ void Server::TakeRequests() {
     }
     // What could not be decoded; who asked for it has been told.
   }
+}
+
+// The next request, for whose descriptors there is no room. False: nor is there for its reply.
+bool Server::Refuse() {
+  CloseSpare();
+  absl::StatusOr<Descriptor> reply = SendingEnd::TakeFirstDescriptor(requests_);
+  if (reply.ok()) {
+    ServerReply::SendFailure(
+        reply->fd(),
+        absl::ResourceExhaustedError(absl::StrCat(
+            "forkserver: with ", children_.size(),
+            " children it has no descriptors left for what another one needs: see RLIMIT_NOFILE")));
+    *reply = Descriptor();  // makes room
+  }
+  OpenSpare();
+  return reply.ok();
 }
 
 // As when a process forks itself: what was decoded is the child's by inheritance.
@@ -135,6 +216,8 @@ void Server::Fork(ForkRequest request) {
     Reap(child);
     return;
   }
+  own_.Add(child.sentinel.fd());
+  own_.Add(child.reply.get());
   children_.push_back(std::move(child));
 }
 
@@ -143,17 +226,15 @@ void TakeSignals(uint64_t ignored) {
   for (int number = 1; number <= 64; ++number) {
     if ((ignored >> (number - 1) & 1) != 0) {
       signal(number, SIG_IGN);
-    } else if (number == SIGINT) {
+    } else if ((kIgnoredByServer >> (number - 1) & 1) != 0) {
       signal(number, SIG_DFL);
     }
   }
 }
 
 void Server::BecomeChild(ForkRequest request) {
-  for (Forked& sibling : children_) {
-    sibling.reply.Close();
-    close(sibling.sentinel.fd());
-  }
+  own_.CloseAll();
+  LowerLimitInChild();
   TakeSignals(request.order.ignored_signals);
   if (!Domain::HasSlot()) {
     ServerReply::SendFailure(
@@ -209,22 +290,27 @@ void Server::Reap(const Forked& child) {
   const int code = reaped < 0            ? Child::kStatusTaken
                    : WIFSIGNALED(status) ? -WTERMSIG(status)
                                          : WEXITSTATUS(status);
-  const bool told =
-      ServerReply{
-          .kind = ServerReply::Kind::kEnded, .pid = child.pid, .id = child.id, .exit_code = code}
-          .SendTo(child.reply.get());
-  // Who asked buries it; if that is dead, there may be nobody else who looks.
-  if (!told) Child::Bury(child.id);
+  // Here, and not only by who asked: that one may be dead; and what the child's order referred to
+  // last is in this process's limbo, from where nobody else takes it. Before it is told: who has
+  // joined the child finds nothing of it.
+  Child::Bury(child.id);
+  // False: who asked is dead, or no longer interested.
+  static_cast<void>(ServerReply{
+      .kind = ServerReply::Kind::kEnded, .pid = child.pid, .id = child.id, .exit_code = code}
+                        .SendTo(child.reply.get()));
 }
 
 }  // namespace
 
 absl::Status ForkserverMain(const Connection& requests, void (*preload)()) {
-  signal(SIGINT, SIG_IGN);
-  if (preload != nullptr) preload();
   absl::StatusOr<Sentinel> self = Sentinel::Open(getpid());
   if (!self.ok()) return self.status();
-  return Server(requests, *std::move(self)).Run();
+  const absl::StatusOr<int> door = requests.fileno();
+  if (!door.ok()) return door.status();
+  // Has its descriptors whatever the preload leaves.
+  Server server(requests, *door, *std::move(self));
+  if (preload != nullptr) preload();
+  return server.Run();
 }
 
 }  // namespace mp::internal

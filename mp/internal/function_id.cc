@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cinttypes>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <optional>
@@ -97,6 +99,21 @@ std::optional<uint64_t> FindLoaded(const FunctionId& id) {
   return address;
 }
 
+// Of a library that was loaded as `name`, perhaps from another folder than this process is in now,
+// and which has code at `address`.
+std::string PathOf(const std::string& name, uint64_t address) {
+  if (name.empty() || name[0] == '/') return name;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    uint64_t first;
+    uint64_t end;
+    if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64, &first, &end) != 2) continue;
+    const size_t path = line.find('/');
+    if (first <= address && address < end && path != std::string::npos) return line.substr(path);
+  }
+  return name;
+}
+
 std::string Describe(const FunctionId& id) {
   return absl::StrCat("the function at ", absl::Hex(id.offset), " of ",
                       id.path.empty() ? "the program" : id.path, " (build id ",
@@ -113,7 +130,10 @@ absl::StatusOr<FunctionId> FunctionId::Of(const void* function) {
     id = {.file = IdOf(file), .path = file.dlpi_name, .offset = address - file.dlpi_addr};
     return true;
   });
-  if (found) return id;
+  if (found) {
+    id.path = PathOf(id.path, address);
+    return id;
+  }
   return absl::InvalidArgumentError(
       absl::StrCat("the function at ", absl::Hex(address),
                    " is in no file of this program; another process could not find it"));

@@ -1,5 +1,10 @@
 #include "mp/internal/sending_end.h"
 
+#include <sys/socket.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -8,10 +13,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "mp/internal/channel.h"
 #include "mp/internal/decoder_access.h"
 #include "mp/internal/encoder_access.h"
 #include "mp/internal/end.h"
+#include "mp/internal/message_rings.h"
+#include "mp/internal/queue_calls.h"
+#include "mp/internal/rights.h"
 
 namespace mp::internal {
 namespace {
@@ -55,6 +64,38 @@ absl::StatusOr<Connection> SendingEnd::Join(const Connection& receiving, Sending
   std::optional<ChannelWriter> writer;
   writer.emplace(end.reader_->handle(), std::move(sending.door_), std::move(sending.packets_));
   return Connection(std::make_shared<End>(end.what(), std::nullopt, std::move(writer)));
+}
+
+absl::StatusOr<Descriptor> SendingEnd::TakeFirstDescriptor(const Connection& receiving) {
+  End& end = *receiving.end_;
+  if (!end.life_.Enter()) return IsClosed(end);
+  const absl::Cleanup leave = [&end] { end.EndWait(); };
+  const ChannelReader& reader = *end.reader_;
+  const absl::Status none = absl::ResourceExhaustedError(
+      absl::StrCat(end.what(), ": no descriptor is left for the first of the next message"));
+  uint64_t number = 0;
+  int fd = -1;
+  // Who tried to receive it has dropped what came before its packet.
+  const Rights rights = ReceiveWithRights(reader.packets_fd(), &number, sizeof(number), {&fd, 1},
+                                          MSG_PEEK | MSG_DONTWAIT);
+  if (rights.count == 0) return none;
+  absl::StatusOr<Descriptor> first = Descriptor::Own(fd, "recvmsg");
+  if (!first.ok()) return none;
+  Received rest;
+  auto accept = [&](const void* bytes, size_t size) {
+    uint64_t packet;
+    if (size < sizeof(packet)) return false;
+    std::memcpy(&packet, static_cast<const char*>(bytes) + size - sizeof(packet), sizeof(packet));
+    return packet == number;
+  };
+  auto read = [](const void*, size_t) {};
+  auto take = [&](const MessageRings::Block& block) { rest.Take(block); };
+  const QueueDeadline at_once(absl::ZeroDuration());
+  if (reader.Get({accept, read, take}, end.life_, at_once.get()) != ChannelSide::Result::kDone) {
+    return none;
+  }
+  reader.DropPacket(number);
+  return first;
 }
 
 }  // namespace mp::internal

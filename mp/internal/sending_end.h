@@ -27,6 +27,11 @@ class SendingEnd {
   // `receiving` is the other end of the same pipe. kFailedPrecondition: it is closed.
   static absl::StatusOr<Connection> Join(const Connection& receiving, SendingEnd sending);
 
+  // For who has not enough descriptors to receive the next message, which has some, where nobody
+  // else receives: takes it out of the pipe, and of what is in it the first of them alone.
+  // kResourceExhausted: there is none even for that, and the message is still there.
+  static absl::StatusOr<Descriptor> TakeFirstDescriptor(const Connection& receiving);
+
  private:
   Descriptor door_;
   Descriptor packets_;

@@ -2,7 +2,6 @@
 
 #include <sys/socket.h>
 #include <sys/types.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,6 +13,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "mp/fd.h"
+#include "mp/internal/rights.h"
 
 namespace mp::internal {
 namespace {
@@ -28,10 +30,23 @@ struct Packet {
   char text[500];
 };
 
-// Of one descriptor.
-struct Control {
-  alignas(cmsghdr) char bytes[CMSG_SPACE(sizeof(int))];
-};
+// Nothing: there is none yet.
+std::optional<ServerReply> Receive(int socket, int flags) {
+  Packet packet = {};
+  int fd = -1;
+  const Rights rights = ReceiveWithRights(socket, &packet, sizeof(packet), {&fd, 1}, flags);
+  if (rights.size < 0 && errno == EAGAIN) return std::nullopt;
+  ServerReply reply;
+  if (rights.count == 1) reply.sentinel = Fd(fd);
+  if (rights.size != static_cast<ssize_t>(sizeof(packet))) return reply;
+  reply.kind = packet.kind;
+  reply.pid = packet.pid;
+  reply.id = packet.id;
+  reply.exit_code = packet.exit_code;
+  reply.code = static_cast<absl::StatusCode>(packet.code);
+  reply.text.assign(packet.text, std::min<size_t>(packet.text_size, sizeof(packet.text)));
+  return reply;
+}
 
 }  // namespace
 
@@ -44,25 +59,9 @@ bool ServerReply::SendTo(int socket) const {
                    .text_size = static_cast<uint32_t>(std::min(text.size(), sizeof(Packet::text))),
                    .text = {}};
   std::memcpy(packet.text, text.data(), packet.text_size);
-  iovec bytes = {.iov_base = &packet, .iov_len = sizeof(packet)};
-  Control control = {};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  if (sentinel.has_value()) {
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof(control.bytes);
-    cmsghdr* const head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    const int fd = sentinel.get();
-    std::memcpy(CMSG_DATA(head), &fd, sizeof(fd));
-  }
-  ssize_t sent;
-  do {
-    sent = sendmsg(socket, &message, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
+  const int fd = sentinel.get();
+  const auto fds = absl::MakeConstSpan(&fd, sentinel.has_value() ? 1 : 0);
+  const ssize_t sent = SendWithRights(socket, &packet, sizeof(packet), fds, MSG_NOSIGNAL);
   return sent == static_cast<ssize_t>(sizeof(packet));
 }
 
@@ -73,41 +72,14 @@ void ServerReply::SendFailure(int socket, const absl::Status& why) {
   static_cast<void>(reply.SendTo(socket));
 }
 
-ServerReply ServerReply::ReceiveFrom(int socket) {
-  Packet packet = {};
-  iovec bytes = {.iov_base = &packet, .iov_len = sizeof(packet)};
-  Control control = {};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof(control.bytes);
-  ssize_t received;
-  do {
-    received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (received < 0 && errno == EINTR);
-  ServerReply reply;
-  if (received != static_cast<ssize_t>(sizeof(packet))) return reply;
-  reply.kind = packet.kind;
-  reply.pid = packet.pid;
-  reply.id = packet.id;
-  reply.exit_code = packet.exit_code;
-  reply.code = static_cast<absl::StatusCode>(packet.code);
-  reply.text.assign(packet.text, std::min<size_t>(packet.text_size, sizeof(packet.text)));
-  const cmsghdr* const head = CMSG_FIRSTHDR(&message);
-  if (head != nullptr && head->cmsg_type == SCM_RIGHTS) {
-    int fd;
-    std::memcpy(&fd, CMSG_DATA(head), sizeof(fd));
-    reply.sentinel = Fd(fd);
-  }
-  return reply;
-}
+ServerReply ServerReply::ReceiveFrom(int socket) { return *Receive(socket, 0); }
 
-std::optional<int> ReceiveExitCode(int socket) {
+std::optional<int> TryReceiveExitCode(int socket, int never) {
   for (;;) {
-    const ServerReply reply = ServerReply::ReceiveFrom(socket);
-    if (reply.kind == ServerReply::Kind::kEnded) return reply.exit_code;
-    if (reply.kind == ServerReply::Kind::kNone) return std::nullopt;
+    const std::optional<ServerReply> reply = Receive(socket, MSG_DONTWAIT);
+    if (!reply.has_value()) return std::nullopt;
+    if (reply->kind == ServerReply::Kind::kEnded) return reply->exit_code;
+    if (reply->kind == ServerReply::Kind::kNone) return never;
   }
 }
 

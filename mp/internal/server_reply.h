@@ -38,8 +38,8 @@ struct ServerReply {
   static ServerReply ReceiveFrom(int socket);
 };
 
-// Waits for it. Nothing: nobody will tell.
-std::optional<int> ReceiveExitCode(int socket);
+// Without waiting. Nothing: not yet; `never`: nobody will tell.
+std::optional<int> TryReceiveExitCode(int socket, int never);
 
 }  // namespace mp::internal
 

@@ -42,8 +42,8 @@ class SignalPost {
   static absl::Status Send(int signal, SignalPost& post, const struct sigaction* in_child);
   // It does what it did before. False: it does not go to this post.
   static bool Release(int signal, SignalPost& post);
-  // Those of which `in_child` says so, for a child that is no fork: a bit for each. (What a program
-  // ignores by itself no such child does.)
+  // Those of which `in_child` says so, for a child that is no fork, or any program: a bit for each.
+  // (What a program ignores by itself no such child does.)
   static uint64_t IgnoredInChildren();
 
   int fd() const { return descriptor_.fd(); }

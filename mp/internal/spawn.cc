@@ -1,6 +1,7 @@
 #include "mp/internal/spawn.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 #include "mp/internal/exec.h"
 #include "mp/internal/forkserver_client.h"
 #include "mp/internal/function_id.h"
+#include "mp/internal/surroundings.h"
 #include "shared/domain.h"
 #include "shared/internal/spawn_marker.h"
 
@@ -67,8 +69,6 @@ absl::StatusOr<OrderBlock*> MakeBlock(Domain& domain, const Encoder& encoder, Pr
   return block;
 }
 
-bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
-
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   pointers.reserve(strings.size() + 1);
@@ -105,13 +105,13 @@ void TellPid(void* argument) {
 absl::StatusOr<Executed> Execute(Domain& domain, int domain_fd, ProcessId id,
                                  const OrderBlock* block, absl::Span<const int> of_order,
                                  uint64_t ignored_signals, const std::string& executable) {
+  const OpenOutput open_output = OpenOutput::Now();
   const Fd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null.has_value()) return absl::ErrnoToStatus(errno, "open /dev/null");
   std::vector<std::pair<int, int>> descriptors = {{null.get(), STDIN_FILENO},
                                                   {domain_fd, kDomainInChild}};
-  for (const int standard : {STDOUT_FILENO, STDERR_FILENO}) {
-    if (IsOpen(standard)) descriptors.emplace_back(standard, standard);
-  }
+  if (open_output.out) descriptors.emplace_back(STDOUT_FILENO, STDOUT_FILENO);
+  if (open_output.err) descriptors.emplace_back(STDERR_FILENO, STDERR_FILENO);
   int number = kFirstOfOrder;
   for (const int fd : of_order) descriptors.emplace_back(fd, number++);
 
@@ -198,6 +198,8 @@ void RunIfSpawned() {
   if (!domain.ok()) EndWith(domain.status());
   auto* const block = reinterpret_cast<OrderBlock*>(Domain::SpawnPayload());
   if (block == nullptr) return;
+  // Not what the kernel made of /proc/self/exe.
+  prctl(PR_SET_NAME, program_invocation_short_name);
   absl::StatusOr<ChildOrder> taken = TakeOrder(**domain, *block);
   if (!taken.ok()) EndWith(taken.status());
   // Where it stays: at-exit handlers may ask who this process is.

@@ -26,8 +26,7 @@ constexpr absl::Duration kPatience = absl::Milliseconds(50);
 
 timespec Undertaker::Patience() { return MonotonicDeadline(kPatience); }
 
-bool Undertaker::Bury(ProcessId dead) const {
-  const timespec deadline = Patience();
+bool Undertaker::Bury(ProcessId dead, const timespec& deadline) const {
   bool buried = false;
   for (const Kind was : {Kind::kLive, Kind::kForked, Kind::kBorn}) {
     buried = buried || BuryUntil(deadline, dead, was);

@@ -18,8 +18,9 @@
 //   6  its blocks, and the objects that are its own, are free    Heap::FreeOwnedBy
 //   7  the slot is FREE                                          EndBurial
 //
-// It waits for locks of the heap for 50 ms in all: a process that is stopped inside the heap
-// holds up what it holds, not who forks or joins. What is left then is DEAD, for the next one.
+// It waits for locks of the heap for 50 ms in all, or as long as its caller says: a process that is
+// stopped inside the heap holds up what it holds, not who forks or joins. What is left then is
+// DEAD, for the next one.
 //
 // No code of the program runs: objects are not destroyed, their memory is given back.
 
@@ -53,19 +54,21 @@ struct Undertaker {
   // The caller has proof that the process is dead. Nothing happens when it is buried already,
   // or another undertaker is at it; and what needs a lock that a stopped process holds waits
   // for another time. True: nothing is left of it.
-  bool Bury(ProcessId dead) const;
+  bool Bury(ProcessId dead) const { return Bury(dead, Patience()); }
+  // The same; waits for locks of the heap until `deadline`.
+  bool Bury(ProcessId dead, const timespec& deadline) const;
 
   // Looks at every process, and buries those of whose death there is evidence. Returns how
   // many.
   int BuryTheDead(Evidence evidence) const;
   // The children that were killed before they began, where nobody unknown maps the domain.
   int BuryTheUnborn() const { return BuryTheUnborn(Patience()); }
+  int BuryTheUnborn(const timespec& deadline) const;
 
  private:
   static timespec Patience();
   // `was`: of what there is proof.
   bool BuryUntil(const timespec& deadline, ProcessId dead, ProcessTable::Kind was) const;
-  int BuryTheUnborn(const timespec& deadline) const;
   // Steps 4 to 6. False: something is left, for another time.
   bool GiveBack(const timespec& deadline, ProcessId dead, uint32_t flags) const;
   struct Estate;

@@ -17,12 +17,18 @@ using Kind = ProcessTable::Kind;
 constexpr int64_t kEachSecond = 1000;
 constexpr int64_t kOverdue = 2000;
 constexpr int64_t kShort = 50;
+constexpr int64_t kPatience = 50;
+constexpr int64_t kShortPatience = 5;
 constexpr int64_t kMostForUnborn = 16 * kEachSecond;
 
 int64_t Milliseconds(clockid_t clock) {
   timespec now;
   clock_gettime(clock, &now);
   return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
+timespec TimeOf(int64_t milliseconds) {
+  return {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1'000'000};
 }
 
 }  // namespace
@@ -34,9 +40,19 @@ bool Sentry::IsOverdue(const SentryPost& post) {
 
 void Sentry::LookAgainIn(int64_t milliseconds) { pause_ = std::min(pause_, milliseconds); }
 
-timespec Sentry::Look(std::vector<FutexExpectation>& words) {
+timespec Sentry::Look(std::vector<FutexExpectation>& words) { return LookFor(kPatience, words); }
+
+void Sentry::Look() {
+  std::vector<FutexExpectation> words;
+  static_cast<void>(LookFor(kShortPatience, words));
+}
+
+timespec Sentry::LookFor(int64_t patience, std::vector<FutexExpectation>& words) {
   now_ = Milliseconds(CLOCK_MONOTONIC);
   pause_ = kEachSecond;
+  patience_ = patience;
+  until_ = 0;
+  is_left_ = false;
   found_.clear();
   more_.clear();
   watched_.assign(undertaker_.processes.committed(), false);
@@ -47,23 +63,18 @@ timespec Sentry::Look(std::vector<FutexExpectation>& words) {
   if (now_ - looked >= kEachSecond) {
     LookAtProcesses();
     // At its end: it may take long, and is not to follow on itself. Where it could not see, others
-    // are to look.
-    if (CanProveDeaths()) {
+    // are to look; where something is left, the next one.
+    if (CanProveDeaths() && !is_left_) {
       post_.looked.store(static_cast<uint64_t>(Milliseconds(CLOCK_MONOTONIC)),
                          std::memory_order_relaxed);
     }
   } else {
     LookAgainIn(looked + kEachSecond - now_);
   }
+  if (is_left_) LookAgainIn(1);
   words.insert(words.begin(), found_.begin(), found_.end());
   // From now on: a look may have taken longer than that, and is not to follow on itself.
-  const int64_t next = Milliseconds(CLOCK_MONOTONIC) + std::max<int64_t>(pause_, 1);
-  return {.tv_sec = next / 1000, .tv_nsec = next % 1000 * 1'000'000};
-}
-
-void Sentry::Look() {
-  std::vector<FutexExpectation> words;
-  static_cast<void>(Look(words));
+  return TimeOf(Milliseconds(CLOCK_MONOTONIC) + std::max<int64_t>(pause_, 1));
 }
 
 void Sentry::LookAtLanes(std::vector<FutexExpectation>& words) {
@@ -139,12 +150,28 @@ void Sentry::LookAtEnded(Lane& lane, ProcessId process) {
   }
 }
 
+// Before proof is looked for. False: this look has waited, or done, enough.
+bool Sentry::MayBury() {
+  if (until_ == 0 || Milliseconds(CLOCK_MONOTONIC) < until_) return true;
+  is_left_ = true;
+  return false;
+}
+
+void Sentry::Bury(ProcessId dead) {
+  if (until_ == 0) until_ = Milliseconds(CLOCK_MONOTONIC) + patience_;
+  const bool buried = undertaker_.Bury(dead, TimeOf(until_));
+  // The sentry goes on as long as nothing holds it up.
+  if (buried && patience_ == kPatience) until_ = 0;
+}
+
 // Whether nothing is left to prove.
 bool Sentry::IsBuried(ProcessId process) {
   const ProcessTable::Entry entry = undertaker_.processes.Find(process);
   if (entry.kind != Kind::kLive) return entry.kind == Kind::kFree;
-  if (!IsDead(entry.pid, entry.started, undertaker_.header, Evidence::kThorough)) return false;
-  undertaker_.Bury(process);
+  if (!MayBury() || !IsDead(entry.pid, entry.started, undertaker_.header, Evidence::kThorough)) {
+    return false;
+  }
+  Bury(process);
   return true;
 }
 
@@ -165,18 +192,18 @@ void Sentry::LookAtProcesses() {
     }
     // Also where a lane is watched: of one who held thousands of robust mutexes the kernel may
     // have left that out.
-    if (entry.kind == Kind::kLive &&
+    if (entry.kind == Kind::kLive && MayBury() &&
         IsDead(entry.pid, entry.started, undertaker_.header, Evidence::kQuick)) {
-      undertaker_.Bury(entry.id);
+      Bury(entry.id);
     }
     has_unborn =
         has_unborn || (entry.kind == Kind::kForked &&
                        boot_now - static_cast<int64_t>(entry.claimed / 1'000'000) > kEachSecond);
   }
   // One a look, in turn: what a stopped undertaker has begun is not to keep the others waiting.
-  if (first_dead != 0) {
+  if (first_dead != 0 && MayBury()) {
     last_dead_ = next_dead != 0 ? next_dead : first_dead;
-    undertaker_.Bury(last_dead_);
+    Bury(last_dead_);
   }
   if (!has_unborn) {
     unborn_delay_ = kEachSecond;
@@ -188,7 +215,8 @@ void Sentry::LookAtProcesses() {
 
 // A process that nobody knows, and that maps the domain, may be there for long.
 void Sentry::LookAtUnborn() {
-  if (undertaker_.BuryTheUnborn() > 0) unborn_delay_ = kEachSecond;
+  const int64_t until = until_ != 0 ? until_ : Milliseconds(CLOCK_MONOTONIC) + patience_;
+  if (undertaker_.BuryTheUnborn(TimeOf(until)) > 0) unborn_delay_ = kEachSecond;
   unborn_next_ = Milliseconds(CLOCK_MONOTONIC) + unborn_delay_;
   unborn_delay_ = std::min(2 * unborn_delay_, kMostForUnborn);
 }

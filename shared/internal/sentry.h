@@ -24,6 +24,10 @@
 //   within a second                     unknown maps the domain, for which all processes of the
 //                                       machine are looked at
 //
+// Where a burial has to wait for a lock of the heap, all of a look wait for 50 ms together, and of
+// one by who does not sleep, and has no time, for 5 ms, after which it begins no other. What that
+// leaves is for the next look, by whomever, which is soon.
+//
 // Of each process one lane is watched, and the others while there is room. Where the family has
 // more processes than a thread can sleep on, the rest is looked at every 50 ms.
 //
@@ -58,7 +62,7 @@ class Sentry {
   // Returns when to look again, at the latest.
   timespec Look(std::vector<FutexExpectation>& words);
 
-  // For who does not then sleep on what it has found.
+  // For who does not then sleep on what it has found: a short one.
   void Look();
 
   // Whether nobody has looked for so long that the sentry, if there is one, must be stopped.
@@ -73,11 +77,14 @@ class Sentry {
     int64_t seen;   // the look that last found a lane of it
   };
 
+  timespec LookFor(int64_t patience, std::vector<FutexExpectation>& words);
   void LookAtLanes(std::vector<FutexExpectation>& words);
   void LookAtProcesses();
   bool Watch(Lane& lane, std::vector<FutexExpectation>& words);
   void LookAtEnded(Lane& lane, ProcessId process);
   bool IsBuried(ProcessId process);
+  bool MayBury();
+  void Bury(ProcessId dead);
   void LookAtUnborn();
   void LookAgainIn(int64_t milliseconds);
 
@@ -91,6 +98,9 @@ class Sentry {
   // Of one look.
   int64_t now_ = 0;            // when it began, in milliseconds
   int64_t pause_ = 0;          // until the next one
+  int64_t patience_ = 0;       // how long its burials may wait for locks of the heap
+  int64_t until_ = 0;          // when they have; 0: none has begun, or none has had to
+  bool is_left_ = false;       // there may be some that it has not begun
   std::vector<bool> watched_;  // by slot
   std::vector<Lane*> more_;    // lanes of those who are watched already
   std::vector<FutexExpectation> found_;

@@ -93,8 +93,8 @@ bool SleepWhile(Word& word, uint64_t sleepers, const timespec* deadline, const P
 }
 
 // For who tries in vain, and does not sleep, or never for long: perhaps nobody does, and so nobody
-// watches. Looks for the dead and buries them. Wait() does so when its time is over. Not in a
-// signal handler.
+// watches. Looks for the dead and buries them, as far as that takes 5 ms, or one burial: the next
+// look is for the others. Wait() does so when its time is over. Not in a signal handler.
 void LookForTheDead();
 // The same at most every 10 ms in a thread; whether it has looked.
 bool LookForTheDeadRarely();

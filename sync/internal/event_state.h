@@ -36,7 +36,7 @@ struct EventState : ObjectHeader {
     // Before: it is set, or was not.
     // After:  it is not; who waited for it before sees that it was.
     // Test:   EventCrashTest.NobodyMissesAPulse
-    word.fetch_and(~kSet, std::memory_order_acq_rel);
+    word.fetch_and(~kSet, std::memory_order_acq_rel);  // [B] with [A], in Set()
   }
   // Until it is set, or was since `seen`, when it was not. False: not by `deadline`.
   [[nodiscard]] bool WaitSince(uint64_t seen, const timespec* deadline);

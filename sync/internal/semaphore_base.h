@@ -24,6 +24,8 @@ class SemaphoreBase {
   [[nodiscard]] bool TryAcquire() const { return counter_.TryAcquire(); }
   // How many are left; the answer may be old when it arrives.
   int GetValue() const { return counter_.Value(); }
+  // Whether none is; as old.
+  bool Locked() const { return GetValue() == 0; }
 
   [[nodiscard]] Permit AcquirePermit() const { return Permit::Acquire(counter_); }
   // Nothing: there was none in time. Zero or less tries once, and that is nothing also where the

@@ -1,5 +1,6 @@
 // A program for process_exit_test: what comes at the end of a process, in the order in
-// which it comes. Says it on stdout, one word each; the mode is the argument.
+// which it comes. Says it on stdout, one word each; the arguments are the mode, and how its
+// processes are started.
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -7,13 +8,20 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
+#include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mp/fd.h"
+#include "mp/init.h"
 #include "mp/or_die.h"
+#include "mp/os_pipe.h"
 #include "mp/process.h"
 #include "mp/process_info.h"
+#include "mp/start_method.h"
 
 namespace {
 
@@ -88,69 +96,72 @@ void ForksByItself() {
   });
 }
 
-// A child that waits until it is told: by the last handler of the process that has it to
-// join, which therefore has come to its end.
-class Late {
- public:
-  Late() {
-    if (pipe(ends_) != 0) std::abort();
-  }
-  void Wait() const {
-    char byte;
-    if (read(ends_[0], &byte, 1) != 1) std::abort();
-    Say("done");
-  }
-  void Tell() const {
-    if (write(ends_[1], ".", 1) != 1) std::abort();
-  }
+// Into a pipe or a file: nothing writes it out but the end of the process.
+void WritesItsOutput() {
+  RunChild([] {
+    std::printf("child:stdio\n");
+    std::cout << "child:cout\n";
+  });
+}
 
- private:
-  int ends_[2];
-};
+// A child of these waits until it is told: by the last handler of the process that has it to join,
+// which therefore has come to its end.
+mp::Fd told_by_handler;
 
-const Late kGrandLate;
-const Late kForgottenLate;
+void WaitAndSay(const mp::Fd& tells) {
+  if (!tells.Read().ok()) std::abort();
+  Say("done");
+}
+
+void SayAndTell() {
+  Say("atexit");
+  mp::OrDie(told_by_handler.WriteAll("."));
+}
 
 void JoinsItsChildren() {
   mp::Process child({.name = "child"}, [] {
-    std::atexit([] {
-      Say("atexit");
-      kGrandLate.Tell();
-    });
-    mp::Process grand({.name = "grand"}, [] { kGrandLate.Wait(); });
+    auto [reading, writing] = mp::OrDie(mp::OsPipe());
+    told_by_handler = std::move(writing);
+    std::atexit(&SayAndTell);
+    mp::Process grand({.name = "grand"}, &WaitAndSay, std::move(reading));
     mp::OrDie(grand.Start());
   });
   mp::OrDie(child.Start());
+  auto [reading, writing] = mp::OrDie(mp::OsPipe());
   {
-    mp::Process forgotten({.name = "forgotten"}, [] { kForgottenLate.Wait(); });
+    mp::Process forgotten({.name = "forgotten"}, &WaitAndSay, std::move(reading));
     mp::OrDie(forgotten.Start());
   }
   child.Join();
-  std::atexit([] {
-    Say("atexit");
-    kForgottenLate.Tell();
-  });
+  told_by_handler = std::move(writing);
+  std::atexit(&SayAndTell);
 }
 
 // Registered after the first start, it comes before the children are ended; registered
 // before, after.
-void EndsItsDaemons() {
+void EndDaemon() {
   std::atexit([] { Say("last"); });
-  int said[2];
-  if (pipe(said) != 0) std::abort();
-  mp::Process polite({.name = "polite", .daemon = true}, [&said] {
-    signal(SIGTERM, [](int) {
-      constexpr std::string_view kWords = "polite:got-sigterm\n";
-      _exit(write(STDOUT_FILENO, kWords.data(), kWords.size()) < 0);
-    });
-    if (write(said[1], "r", 1) != 1) std::abort();
-    for (;;) pause();
-  });
+  auto [reading, writing] = mp::OrDie(mp::OsPipe());
+  mp::Process polite(
+      {.name = "polite", .daemon = true},
+      [](const mp::Fd& ready) {
+        signal(SIGTERM, [](int) {
+          constexpr std::string_view kWords = "polite:got-sigterm\n";
+          _exit(write(STDOUT_FILENO, kWords.data(), kWords.size()) < 0);
+        });
+        mp::OrDie(ready.WriteAll("r"));
+        for (;;) pause();
+      },
+      std::move(writing));
   mp::OrDie(polite.Start());
-  char ready;
-  if (read(said[0], &ready, 1) != 1) std::abort();
+  mp::OrDie(reading.Read());
   std::atexit([] { Say("first"); });
 }
+
+void EndsItsDaemons() { EndDaemon(); }
+
+// The same at the end of a child.
+void AChildEndsItsDaemons() { RunChild(&EndDaemon); }
 
 // A fork of the program's own that exits has none of the program's children to end.
 void LeavesTheChildrenOfAnother() {
@@ -172,14 +183,20 @@ void LeavesTheChildrenOfAnother() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  mp::Init(&argc, &argv);
   const std::string_view mode = argc > 1 ? argv[1] : "";
+  const std::string_view method = argc > 2 ? argv[2] : "";
+  if (method == "Spawn") mp::SetStartMethod(mp::StartMethod::kSpawn);
+  if (method == "Forkserver") mp::SetStartMethod(mp::StartMethod::kForkserver);
   if (mode == "returns") Returns();
   if (mode == "exits") Exits();
   if (mode == "exits-in-a-thread") ExitsInAThread();
   if (mode == "throws") Throws();
   if (mode == "forks-by-itself") ForksByItself();
+  if (mode == "writes-its-output") WritesItsOutput();
   if (mode == "joins-its-children") JoinsItsChildren();
   if (mode == "ends-its-daemons") EndsItsDaemons();
+  if (mode == "a-child-ends-its-daemons") AChildEndsItsDaemons();
   if (mode == "leaves-the-children-of-another") LeavesTheChildrenOfAnother();
   return 0;
 }

@@ -20,36 +20,15 @@
 #include "absl/time/time.h"
 #include "mp/process.h"
 #include "mp/process_info.h"
+#include "tests/mp/replaced.h"
 #include "tests/mp/text_pipe.h"
 #include "tests/support/look.h"
 
 namespace mp {
 namespace {
 
+using testing::Replaced;
 using testing::TextPipe;
-
-// While it lives, a standard descriptor of this process is another.
-class Replaced {
- public:
-  Replaced(int standard, int by)
-      : standard_(standard), saved_(fcntl(standard, F_DUPFD_CLOEXEC, 3)) {
-    dup2(by, standard);
-  }
-  ~Replaced() {
-    if (saved_ >= 0) {
-      dup2(saved_, standard_);
-      close(saved_);
-    } else {
-      close(standard_);
-    }
-  }
-  Replaced(const Replaced&) = delete;
-  Replaced& operator=(const Replaced&) = delete;
-
- private:
-  const int standard_;
-  const int saved_;
-};
 
 // Buffers as a filebuf does after sync_with_stdio(false).
 class Buffering : public std::streambuf {

@@ -154,7 +154,8 @@ TEST_P(StartKillsTest, ParentsAndTheirChildrenLeaveNothing) {
       ASSERT_EQ(parent.exitcode(), -SIGKILL);
       end.Set();  // for those that live on
       PetWatchdog();
-      // All others end, if not at once. Few are left to do so: many need more slots than there were.
+      // All others end, if not at once. Few are left to do so: many need more slots than there
+      // were.
       AwaitOrphans(server + 8);
       testing::Settle();
     }

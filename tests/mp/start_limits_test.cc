@@ -12,11 +12,14 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "mp/fd.h"
 #include "mp/forkserver.h"
 #include "mp/process.h"
 #include "mp/process_info.h"
@@ -25,6 +28,7 @@
 #include "shared/inspect.h"
 #include "shared/internal/process_table.h"
 #include "shared/raw_value.h"
+#include "sync/event.h"
 #include "tests/mp/footprint.h"
 #include "tests/mp/start_methods.h"
 #include "tests/support/child.h"
@@ -204,6 +208,89 @@ using ForkserverLimitsTest = StartLimitsTest;
 
 INSTANTIATE_TEST_SUITE_P(, ForkserverLimitsTest, ::testing::Values(StartMethod::kForkserver),
                          testing::StartMethodName);
+
+// How many descriptors its preload leaves it, for the server to find in its environment.
+constexpr const char* kLeft = "MP_TEST_LEFT";
+
+TEST_P(ForkserverLimitsTest, WithoutDescriptorsThereItIsAStatusAndWithEnoughItWorks) {
+  constexpr int kEnough = 12;
+  int started = 0;
+  for (int left = 0; left <= kEnough; ++left) {
+    Child parent([left] {
+      setenv(kLeft, std::to_string(left).c_str(), 1);
+      SetForkserverPreload([] {
+        std::vector<int> taken = TakeDescriptors();
+        taken.resize(static_cast<size_t>(std::atoi(std::getenv(kLeft))));
+        Close(taken);
+      });
+      auto start_works = [left] {
+        Process child = Make();
+        const absl::Status status = child.Start();
+        if (!status.ok()) {
+          EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << left << ": " << status;
+          return false;
+        }
+        child.Join();
+        EXPECT_EQ(child.exitcode(), 7);
+        return true;
+      };
+      const bool works = start_works();
+      const Footprint before = Footprint::Measure();
+      for (int i = 0; i < 3; ++i) EXPECT_EQ(start_works(), works);
+      EXPECT_EQ(Footprint::Await(before), before);
+      EXPECT_EQ(testing::AllIds().size(), 2U);
+      if (left < kEnough) return works ? 1 : 0;
+      // More than it may have is refused, too, and the next one works.
+      std::vector<Fd> many(kEnough + 1);
+      for (Fd& fd : many) fd = Fd(dup(STDOUT_FILENO));
+      Process child(
+          {.start_method = GetParam()},
+          [](const std::vector<Fd>& fds) { return static_cast<int>(fds.size()); }, std::move(many));
+      EXPECT_EQ(child.Start().code(), StatusCode::kResourceExhausted);
+      ExpectWorks();
+      return ::testing::Test::HasFailure() ? 2 : 1;
+    });
+    const int works = parent.Finish();
+    // With one more it does not fail again.
+    EXPECT_GE(works, started);
+    EXPECT_LE(works, 1);
+    started = works;
+  }
+  EXPECT_EQ(started, 1);
+}
+
+TEST_P(ForkserverLimitsTest, MoreLiveThanTheSoftLimitHasRoomForAndHaveItBack) {
+  static constexpr rlim_t kFew = 40;
+  Child parent([] {
+    rlimit limit;
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const rlim_t soft = std::exchange(limit.rlim_cur, kFew);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ExpectWorks();  // by a server with that limit
+    limit.rlim_cur = soft;
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    const Event may_end;
+    std::vector<Process> children;
+    for (rlim_t i = 0; i < kFew; ++i) {
+      children.emplace_back(
+          ProcessOptions{.start_method = GetParam()},
+          [](const Event& end) {
+            rlimit own;
+            if (getrlimit(RLIMIT_NOFILE, &own) != 0) return 1;
+            end.Wait();
+            return own.rlim_cur == kFew && own.rlim_max > kFew ? 7 : 2;
+          },
+          may_end);
+      ASSERT_TRUE(children.back().Start().ok());
+    }
+    may_end.Set();
+    for (Process& child : children) {
+      child.Join();
+      EXPECT_EQ(child.exitcode(), 7);
+    }
+  });
+  EXPECT_EQ(parent.Finish(), 0);
+}
 
 constinit int forks = 0;  // of the server
 

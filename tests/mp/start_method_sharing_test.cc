@@ -5,13 +5,17 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
+#include <list>
 #include <map>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
@@ -320,6 +324,144 @@ TEST_P(StartMethodSharingTest, WaitsForTheEndOfAProcessAndForMessages) {
   std::vector<size_t> ready;
   while (ready.size() < 2) ready = OrDie(Wait(both));
   EXPECT_EQ(ready, (std::vector<size_t>{0, 1}));
+  JoinAll();
+}
+
+// A family of all methods ------------------------------------------------------------------------
+
+constexpr StartMethod kMethods[] = {StartMethod::kFork, StartMethod::kSpawn,
+                                    StartMethod::kForkserver};
+
+// It dies with it.
+void LockForEver(const Lock& lock) ABSL_NO_THREAD_SAFETY_ANALYSIS { lock.Acquire(); }
+
+class MixedFamilyTest : public ::testing::Test {
+ protected:
+  ~MixedFamilyTest() override {
+    for (const Process& child : children_) child.Kill();
+  }
+  template <class... A>
+  Process& Start(StartMethod method, A&&... a) {
+    children_.emplace_back(ProcessOptions{.start_method = method}, std::forward<A>(a)...);
+    OrDie(children_.back().Start());
+    return children_.back();
+  }
+  void JoinAll() {
+    for (const Process& child : children_) {
+      child.Join();
+      EXPECT_EQ(child.exitcode(), 0) << child.name();
+    }
+    children_.clear();
+  }
+
+ private:
+  std::list<Process> children_;
+};
+
+TEST_F(MixedFamilyTest, TakesTurns) {
+  const Lock lock;
+  const RawValue<int> count(0);
+  for (const StartMethod method :
+       {kMethods[0], kMethods[1], kMethods[2], kMethods[0], kMethods[1], kMethods[2]}) {
+    Start(
+        method,
+        [](const Lock& turn, const RawValue<int>& number) {
+          for (int i = 0; i < 300; ++i) {
+            const LockGuard guard(turn);
+            *number = *number + 1;
+          }
+        },
+        lock, count);
+  }
+  JoinAll();
+  EXPECT_EQ(*count, 1800);
+}
+
+TEST_F(MixedFamilyTest, PassesMessagesOn) {
+  // From each to the next one; a short queue, so that all of them wait.
+  std::vector<Queue<std::string>> queues;
+  for (int i = 0; i < 4; ++i) queues.emplace_back(/*maxsize=*/3);
+  for (size_t i = 0; i < 3; ++i) {
+    Start(
+        kMethods[i],
+        [](const Queue<std::string>& from, const Queue<std::string>& to, char mark) {
+          for (absl::StatusOr<std::string> word; (word = from.Get()).ok();) {
+            OrDie(to.Put(*word + mark));
+          }
+          to.Shutdown();
+        },
+        queues[i], queues[i + 1], "abc"[i]);
+  }
+  constexpr int kWords = 200;
+  Start(
+      StartMethod::kSpawn,
+      [](const Queue<std::string>& to) {
+        for (int i = 0; i < kWords; ++i) OrDie(to.Put(absl::StrCat(i)));
+        to.Shutdown();
+      },
+      queues[0]);
+  for (int i = 0; i < kWords; ++i) EXPECT_EQ(OrDie(queues[3].Get()), absl::StrCat(i, "abc"));
+  EXPECT_TRUE(absl::IsOutOfRange(queues[3].Get().status()));
+  JoinAll();
+}
+
+TEST_F(MixedFamilyTest, EachLearnsOfTheDeathOfEach) {
+  for (const StartMethod victims : kMethods) {
+    for (const StartMethod witness : kMethods) {
+      const Lock lock;
+      const Semaphore permits(1);
+      const Barrier barrier(2);
+      const Event ready;
+      Process& victim = Start(
+          victims,
+          [](const Lock& held, const Semaphore& taken, const Barrier& meeting, const Event& here) {
+            LockForEver(held);
+            const Permit permit = taken.AcquirePermit();
+            here.Set();
+            return meeting.Wait().status();
+          },
+          lock, permits, barrier, ready);
+      ready.Wait();
+      while (barrier.NWaiting() == 0) usleep(100);
+      Process& child = Start(
+          witness,
+          [](const Lock& held, const Semaphore& taken, const Barrier& meeting, const Event& here) {
+            here.Set();
+            const LockGuard guard(held);
+            if (!guard.owner_died()) return 1;
+            taken.Acquire();
+            return absl::IsAborted(meeting.Wait().status()) ? 0 : 2;
+          },
+          lock, permits, barrier, ready);
+      victim.Kill();
+      victim.Join();
+      child.Join();
+      EXPECT_EQ(child.exitcode(), 0) << static_cast<int>(victims) << static_cast<int>(witness);
+    }
+  }
+}
+
+TEST_F(MixedFamilyTest, IsOneFamily) {
+  const Semaphore here(0);
+  const Event end;
+  std::vector<pid_t> pids = {getpid()};
+  for (const StartMethod method : kMethods) {
+    pids.push_back(Start(
+                       method,
+                       [](const Semaphore& up, const Event& over) {
+                         up.Release();
+                         over.Wait();
+                       },
+                       here, end)
+                       .pid());
+  }
+  for (size_t i = 0; i < std::size(kMethods); ++i) here.Acquire();
+  std::vector<pid_t> all;
+  for (const ProcessInfo& info : AllProcesses()) all.push_back(info.pid());
+  for (const pid_t pid : pids) {
+    EXPECT_EQ(std::count(all.begin(), all.end(), pid), 1) << pid;
+  }
+  end.Set();
   JoinAll();
 }
 

@@ -1,4 +1,5 @@
-// Ctrl-C in a terminal: parent and children end, once, and say nothing.
+// Ctrl-C in a terminal: parent and children end, once, and say nothing; the fork server does not
+// end before them.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -22,7 +23,10 @@
 #include "mp/process.h"
 #include "mp/queue.h"
 #include "mp/signals.h"
+#include "mp/start_method.h"
+#include "sync/semaphore.h"
 #include "sync/value.h"
+#include "tests/mp/start_methods.h"
 #include "tests/support/pause.h"
 #include "tests/support/watchdog.h"
 
@@ -75,18 +79,32 @@ void Say(const char* what) {
   fflush(stdout);
 }
 
-// Three of them, in the pauses of which nothing is to happen.
-std::vector<Process> StartThree() {
-  std::vector<Process> children;
-  for (int i = 0; i < 3; ++i) {
-    children.emplace_back(&testing::PauseForEver);
-    OrDie(children.back().Start());
-  }
-  return children;
-}
+class TerminalTest : public ::testing::TestWithParam<StartMethod> {
+ protected:
+  static ProcessOptions Options() { return {.start_method = GetParam()}; }
 
-TEST(TerminalTest, CtrlCEndsAProgramThatDoesNothingAboutIt) {
-  const Queue<int> sentinels;
+  // Three of them, in the pauses of which nothing is to happen.
+  static std::vector<Process> StartThree() {
+    const Semaphore up(0);
+    std::vector<Process> children;
+    for (int i = 0; i < 3; ++i) {
+      children.emplace_back(
+          Options(),
+          [](const Semaphore& it) {
+            it.Release();
+            testing::PauseForEver();
+          },
+          up);
+      OrDie(children.back().Start());
+    }
+    for (int i = 0; i < 3; ++i) up.Acquire();
+    return children;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, TerminalTest, testing::AllStartMethods(), testing::StartMethodName);
+
+TEST_P(TerminalTest, CtrlCEndsAProgramThatDoesNothingAboutIt) {
   Program program([] {
     const std::vector<Process> children = StartThree();
     Say("ready");
@@ -100,7 +118,7 @@ TEST(TerminalTest, CtrlCEndsAProgramThatDoesNothingAboutIt) {
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) << status;
 }
 
-TEST(TerminalTest, CtrlCEndsOneThatJoins) {
+TEST_P(TerminalTest, CtrlCEndsOneThatJoins) {
   Program program([] {
     std::vector<Process> children = StartThree();
     Say("ready");
@@ -114,7 +132,7 @@ TEST(TerminalTest, CtrlCEndsOneThatJoins) {
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) << status;
 }
 
-TEST(TerminalTest, ChildrenOfOneThatHandlesItDieOfIt) {
+TEST_P(TerminalTest, ChildrenOfOneThatHandlesItDieOfIt) {
   Program program([] {
     const SignalHandlers signals;
     OrDie(signals.Handle(SIGINT, [](int) { Say("handled"); }));
@@ -133,20 +151,47 @@ TEST(TerminalTest, ChildrenOfOneThatHandlesItDieOfIt) {
   EXPECT_EQ(program.Status(), 0);
 }
 
-TEST(TerminalTest, AServiceEndsItsChildrenItselfInOrder) {
+// The server forks after it, too.
+TEST_P(TerminalTest, AChildIsStartedAfterIt) {
+  Program program([] {
+    const SignalHandlers signals;
+    OrDie(
+        signals.Handle(SIGINT, [](int) { Say("handled"); }, {.in_children = InChildren::kIgnore}));
+    auto start_one = [] {
+      Process child(Options(), [] { return getppid(); });
+      OrDie(child.Start());
+      child.Join();
+      return child.exitcode();
+    };
+    const std::optional<int> before = start_one();
+    Say("ready");
+    OrDie(signals.Run());
+    // The parent of both: the server, or this process.
+    Say(start_one() == before ? "the same" : "another");
+  });
+  EXPECT_EQ(program.ReadTo("ready\r\n"), "ready\r\n");
+  program.Type("\x03");
+  EXPECT_EQ(program.ReadAll(), "^Chandled\r\nthe same\r\n");
+  EXPECT_EQ(program.Status(), 0);
+}
+
+TEST_P(TerminalTest, AServiceEndsItsChildrenItselfInOrder) {
   Program program([] {
     const SignalHandlers signals;
     bool stop = false;
     OrDie(signals.Handle(SIGINT, [&](int) { stop = true; }, {.in_children = InChildren::kIgnore}));
     const JoinableQueue<int> jobs;
     const Value<int> done(0);
-    Process worker([=] {
-      for (absl::StatusOr<int> job; (job = jobs.Get()).ok();) {
-        done.Update([](int& n) { ++n; });
-        jobs.TaskDone();
-      }
-      Say("worker ends");
-    });
+    Process worker(
+        Options(),
+        [](const JoinableQueue<int>& queue, const Value<int>& count) {
+          for (absl::StatusOr<int> job; (job = queue.Get()).ok();) {
+            count.Update([](int& n) { ++n; });
+            queue.TaskDone();
+          }
+          Say("worker ends");
+        },
+        jobs, done);
     OrDie(worker.Start());
     for (int i = 0; i < 1000; ++i) OrDie(jobs.Put(i));
     Say("ready");
@@ -162,7 +207,7 @@ TEST(TerminalTest, AServiceEndsItsChildrenItselfInOrder) {
   EXPECT_EQ(program.Status(), 0);
 }
 
-TEST(TerminalTest, OneThatEndsBySignalEndsItsChildrenFirst) {
+TEST_P(TerminalTest, OneThatEndsBySignalEndsItsChildrenFirst) {
   Program program([] {
     const SignalHandlers signals;
     OrDie(signals.Handle(SIGINT,
@@ -172,12 +217,15 @@ TEST(TerminalTest, OneThatEndsBySignalEndsItsChildrenFirst) {
                          },
                          {.in_children = InChildren::kIgnore}));
     const Queue<int> up;
-    Process child([=] {
-      const SignalHandlers own;
-      OrDie(own.Handle(SIGTERM, [](int) { Say("child"); }));
-      OrDie(up.Put(1));
-      OrDie(own.Run());
-    });
+    Process child(
+        Options(),
+        [](const Queue<int>& ready) {
+          const SignalHandlers own;
+          OrDie(own.Handle(SIGTERM, [](int) { Say("child"); }));
+          OrDie(ready.Put(1));
+          OrDie(own.Run());
+        },
+        up);
     OrDie(child.Start());
     OrDie(up.Get());
     Say("ready");

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <sys/times.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,11 +17,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "shared/allocator.h"
 #include "shared/domain.h"
 #include "shared/inspect.h"
+#include "shared/internal/deadline.h"
 #include "shared/internal/process_table.h"
 #include "shared/internal/proof_of_death.h"
+#include "shared/internal/wait.h"
 #include "shared/raw_value.h"
 #include "shared/shared.h"
 #include "tests/shared/heap_locks.h"
@@ -32,6 +36,7 @@
 #include "tests/support/inherited.h"
 #include "tests/support/let_fail.h"
 #include "tests/support/settings.h"
+#include "tests/support/shared_word.h"
 
 namespace mp {
 namespace {
@@ -274,6 +279,44 @@ TEST_F(BurialTest, WhoIsStoppedInsideTheHeapHoldsUpNobody) {
   holder.Continue();
   EXPECT_EQ(holder.Finish(), 0);
   EXPECT_EQ(domain_.BuryTheDead(Evidence::kQuick), 2);
+}
+
+// Where its time is over it looks for the dead, and has no more time for each of them.
+TEST_F(BurialTest, AWaitThatIsOverIsHeldUpByOneBurialAtMost) {
+  constexpr size_t kMortals = 4;
+  const testing::SharedWord word(0);
+  before_ = Stats().in_use;
+  std::vector<std::unique_ptr<Child>> mortals;
+  for (size_t i = 0; i < kMortals; ++i) {
+    mortals.push_back(std::make_unique<Child>([](auto& step) {
+      TakeMemory();
+      step("taken");
+    }));
+    ASSERT_TRUE(mortals.back()->RunTo("taken"));
+  }
+  Child holder([](auto& step) {
+    const testing::HeapLocks locks;
+    step("inside");
+  });
+  ASSERT_TRUE(holder.RunTo("inside"));
+  holder.Stop();
+  for (auto& mortal : mortals) mortal->Kill();
+  auto begun = [&] {
+    size_t count = 0;
+    for (auto process = table().Next(0); process.kind != Kind::kFree;
+         process = table().Next(process.id)) {
+      count += process.kind == Kind::kDead;
+    }
+    return count;
+  };
+  domain_.sentry_post().looked.store(0);
+  for (size_t i = 1; i <= kMortals; ++i) {
+    const timespec deadline = internal::MonotonicDeadline(absl::Milliseconds(1));
+    EXPECT_EQ(internal::Wait(*word, 0, {.deadline = &deadline}), internal::WaitResult::kTimedOut);
+    EXPECT_EQ(begun(), i);
+  }
+  holder.Continue();
+  EXPECT_EQ(holder.Finish(), 0);
 }
 
 TEST_F(BurialTest, ACopyThatForkDidNotMakeIsEndedAtItsFirstUse) {

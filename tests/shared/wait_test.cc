@@ -247,6 +247,25 @@ TEST(WaitTest, WhereWaitvIsMissingItNaps) {
   }
 }
 
+// Within less than a nap: who naps never has the duty.
+TEST(WaitTest, WhoDoesNotNapWatchesAtOnce) {
+  const SharedWord word(0);
+  const RobustMutex& duty = (**Domain::Get()).sentry_post().duty;
+  std::promise<pid_t> tid;
+  std::atomic<bool> done = false;
+  std::thread waiter([&] {
+    tid.set_value(gettid());
+    while (!done) {
+      const timespec deadline = MonotonicDeadline(absl::Milliseconds(5));
+      Wait(*word, 0, {.deadline = &deadline, .spin = false, .nap = false});
+    }
+  });
+  const pid_t watches = tid.get_future().get();
+  while (duty.HolderTid() != watches) std::this_thread::yield();
+  done = true;
+  waiter.join();
+}
+
 TEST(WaitTest, AThreadWithoutALaneWaits) {
   const SharedWord word(0);
   const SharedWord cancel(0);

@@ -211,6 +211,10 @@ TEST_F(ArrayTest, OfCharactersHasAValueThatEndsAtANul) {
   EXPECT_EQ(text.value(), "a");
   EXPECT_EQ(text.SetValue(std::string_view(text.data() + 4, 6)), absl::OkStatus());
   EXPECT_EQ(text.value(), "456789");
+  // Where they are.
+  EXPECT_EQ(text.view(), text.raw());
+  EXPECT_EQ(text.view().data(), text.data());
+  EXPECT_EQ(text.view().substr(0, 6), "456789");
   EXPECT_FALSE(text.Locked());
   Child child([&] { EXPECT_EQ(text.SetValue("of a child"), absl::OkStatus()); });
   EXPECT_EQ(child.Finish(), 0);

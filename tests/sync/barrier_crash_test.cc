@@ -1,31 +1,43 @@
 // A process is killed at every instruction of what can be done with a barrier.
 
 #include <gtest/gtest.h>
+#include <sys/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "shared/allocator.h"
 #include "shared/inspect.h"
 #include "shared/internal/wait.h"
+#include "shared/shared.h"
 #include "sync/barrier.h"
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
+#include "tests/support/fork.h"
+#include "tests/support/gate.h"
 #include "tests/support/inherited.h"
 #include "tests/support/listed.h"
+#include "tests/support/look.h"
 #include "tests/support/no_look_is_due.h"
 
 namespace mp {
 namespace {
 
 using testing::CrashCase;
+using testing::CrashOptions;
 using testing::CrashReport;
+using testing::Gate;
 using testing::Inherited;
 using testing::Listed;
 using testing::RunCrashSweep;
@@ -35,14 +47,18 @@ using testing::Settle;
 struct Told {
   std::atomic<int> sleeper{0};
   std::atomic<int> acted{0};
+  std::atomic<int> gone{0};
 };
 
 class BarrierCrashTest : public ::testing::Test {
  protected:
+  ~BarrierCrashTest() override { EndOthers(); }
+
   CrashCase Case(const std::string& name, int parties, bool has_action = false) {
     CrashCase crash;
     crash.name = "barrier: " + name;
     crash.set_up = [this, parties, has_action] {
+      EndOthers();
       Settle();
       internal::LaneForNotes();
       told_->sleeper = 0;
@@ -68,15 +84,33 @@ class BarrierCrashTest : public ::testing::Test {
     crash.check = [this] { return UsableAgain(); };
     return crash;
   }
+  // One more that waits; at most until the next point.
+  void StartOther(const std::function<void()>& body) {
+    others_.push_back(testing::ForkMortal(body));
+    ASSERT_TRUE(testing::WaitUntilAsleepInFutex(others_.back()));
+  }
+  void EndOthers() {
+    for (const pid_t pid : others_) testing::KillAndReap(pid);
+    others_.clear();
+    others_gone_->Close();
+    told_->gone = 0;
+  }
+  // By each of `count` others.
+  void WaitAndGo(const Barrier& barrier, int count) {
+    static_cast<void>(barrier.Wait());
+    if (told_->gone.fetch_add(1) + 1 == count) others_gone_->Open();
+  }
   // When the dead are buried: whoever was left waiting is let go, and the next round is complete.
   std::string UsableAgain() {
     Settle();
     if (!barrier_->Broken()) {
-      if (barrier_->NWaiting() > 1) return "a dead one is waited for";
+      const int living = static_cast<int>(others_.size()) + 1;
+      if (barrier_->NWaiting() > living) return "a dead one is waited for";
       barrier_->Abort();
     }
     barrier_->Reset();
     if (barrier_->Broken() || barrier_->NWaiting() != 0) return "a reset barrier is not as new";
+    if (!others_.empty()) others_gone_->Wait();
     // Nobody else comes: this breaks it, and is the first.
     const absl::StatusOr<int> index = barrier_->Wait(absl::ZeroDuration());
     const bool alone =
@@ -84,13 +118,15 @@ class BarrierCrashTest : public ::testing::Test {
     if (!alone) return absl::StrCat("a new round: ", index.status().ToString());
     return std::string(Check().message());
   }
-  static void Sweep(const CrashCase& crash) {
-    const CrashReport report = RunCrashSweep(crash);
+  static void Sweep(const CrashCase& crash, const CrashOptions& options = {}) {
+    const CrashReport report = RunCrashSweep(crash, options);
     EXPECT_TRUE(report.Clean()) << report.Summary();
   }
 
   std::optional<Barrier> barrier_;
   const Inherited<Told> told_;
+  std::vector<pid_t> others_;
+  const Inherited<Gate> others_gone_;
 };
 
 // The victim is the last one to come: who sleeps goes on, or is told when the dead one is buried,
@@ -110,6 +146,47 @@ TEST_F(BarrierCrashTest, WhoRunsTheActionMayDie) {
     return broken;
   };
   Sweep(crash);
+}
+
+// The victim comes last, and only one that was there before has the action, which runs it for all.
+TEST_F(BarrierCrashTest, WhoHandsTheActionOnMayDie) {
+  const Shared<std::vector<Barrier, Allocator<Barrier>>> board;
+  CrashCase crash = Case("the last one hands the action on", 3);
+  crash.set_up = [this, &board, set_up = crash.set_up] {
+    set_up();
+    board->clear();
+    StartOther([this, &board] {
+      const Barrier own(3, {.action = [this] { told_->acted.fetch_add(1); }});
+      board->push_back(own);
+      WaitAndGo(own, 1);
+    });
+    barrier_ = board->front();
+  };
+  crash.operation = [this] { static_cast<void>(barrier_->Wait()); };
+  crash.check = [this]() -> std::string {
+    std::string broken = UsableAgain();
+    const int acted = told_->acted;
+    if (acted > 1) return "it has acted twice";
+    if (told_->sleeper == 1 && acted == 0) return "a round is complete, and nobody has acted";
+    return broken;
+  };
+  Sweep(crash);
+  EndOthers();
+  board->clear();
+}
+
+// More than have seats, by which a dead one is told at once.
+TEST_F(BarrierCrashTest, TheLastOfManyMayDie) {
+  constexpr int kOthers = 16;
+  CrashCase crash = Case("the last one of many comes", kOthers + 2);
+  crash.set_up = [this, set_up = crash.set_up] {
+    set_up();
+    for (int i = 0; i < kOthers; ++i) StartOther([this] { WaitAndGo(*barrier_, kOthers); });
+  };
+  crash.operation = [this] { static_cast<void>(barrier_->Wait()); };
+  CrashOptions options;
+  options.sample = std::min(options.sample, size_t{6});  // each forks them all
+  Sweep(crash, options);
 }
 
 // One of three that waits: who comes then is told that it is dead.

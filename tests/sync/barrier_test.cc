@@ -314,6 +314,32 @@ TEST(BarrierProcessTest, SignalsDoNotEndAWait) {
 }
 
 // A thread has ended, and its process lives: it takes a while to tell that from a death.
+// What the handler of a signal breaks.
+const Barrier* in_handler = nullptr;
+
+TEST(BarrierProcessTest, MayBeBrokenInAHandlerThatInterruptsAnythingElse) {
+  // Alarms come all the time, also within operations on the same barrier and on others.
+  const Barrier barrier(2);
+  const Barrier own(1);
+  in_handler = &barrier;
+  Child waiter([&] {
+    const Alarms alarms(200, [](int) { in_handler->Abort(); });
+    for (int i = 0; i < 3000; ++i) {
+      EXPECT_THAT(own.Wait(), IsOk());
+      EXPECT_FALSE(barrier.Wait(absl::Microseconds(50)).ok());
+      EXPECT_TRUE(barrier.Broken());
+      barrier.Reset();
+      EXPECT_EQ(barrier.NWaiting(), 0);
+    }
+  });
+  EXPECT_EQ(waiter.Finish(), 0);
+  barrier.Reset();
+  Child other([&] { EXPECT_THAT(barrier.Wait(), IsOk()); });
+  other.Go();
+  EXPECT_THAT(barrier.Wait(), IsOk());
+  EXPECT_EQ(other.Finish(), 0);
+}
+
 TEST(BarrierProcessTest, ATimeoutBoundsTheLookForTheDead) {
   const Barrier barrier(2);
   Child other([&](auto& step) {

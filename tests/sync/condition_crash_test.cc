@@ -1,22 +1,30 @@
 // A process is killed at every instruction of what can be done with a condition.
 
 #include <gtest/gtest.h>
+#include <sys/types.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "shared/inspect.h"
 #include "shared/internal/wait.h"
 #include "sync/condition.h"
+#include "sync/lock.h"
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
+#include "tests/support/fork.h"
+#include "tests/support/gate.h"
 #include "tests/support/inherited.h"
 #include "tests/support/listed.h"
+#include "tests/support/look.h"
 #include "tests/support/no_look_is_due.h"
+#include "tests/support/spun_in_vain.h"
 
 namespace mp {
 namespace {
@@ -24,17 +32,51 @@ namespace {
 using testing::CrashCase;
 using testing::CrashOptions;
 using testing::CrashReport;
+using testing::Gate;
 using testing::Inherited;
 using testing::Listed;
 using testing::RunCrashSweep;
 
+// Of each but the first, where it is a sample; there are many sweeps.
+constexpr size_t kSampleOfManners = 20;
+
+// How it is made, told and waited for.
+struct Manner {
+  std::string name;
+  int notifies = 1;          // so many at once
+  int others = 0;            // so many more sleep
+  bool over_a_lock = false;  // one handed in
+  int levels = 1;            // of its RLock, in which one waits
+  bool by_predicate = false;
+};
+
 class ConditionCrashTest : public ::testing::Test {
  protected:
+  ~ConditionCrashTest() override { EndOthers(); }
+
   void SetUpPoint() {
+    EndOthers();
     testing::Settle();
     internal::LaneForNotes();
-    condition_.emplace();
+    if (manner_.over_a_lock) {
+      condition_.emplace(Lock());
+    } else {
+      condition_.emplace();
+    }
     *told_ = 0;
+    gone_->store(0);
+    others_gone_->Close();
+    for (int i = 0; i < manner_.others; ++i) {
+      others_.push_back(testing::ForkMortal([this] {
+        AwaitTold();
+        if (gone_->fetch_add(1) + 1 == manner_.others) others_gone_->Open();
+      }));
+      ASSERT_TRUE(testing::WaitUntilAsleepInFutex(others_.back()));
+    }
+  }
+  void EndOthers() {
+    for (const pid_t pid : others_) testing::KillAndReap(pid);
+    others_.clear();
   }
   void TouchAll() {
     const Condition own;
@@ -54,15 +96,33 @@ class ConditionCrashTest : public ::testing::Test {
     const LockGuard guard(*condition_);
     Repair();
     *told_ = 1;
-    condition_->Notify();
+    Notify();
+  }
+  void Notify() {
+    if (manner_.notifies == kAll) {
+      condition_->NotifyAll();
+    } else {
+      condition_->Notify(manner_.notifies);
+    }
   }
   void AwaitTold() {
-    const LockGuard guard(*condition_);
-    while (*told_ == 0) {
-      Repair();
-      condition_->Wait();
-    }
+    for (int level = 0; level < manner_.levels; ++level) condition_->Acquire();
     Repair();
+    if (manner_.by_predicate) {
+      condition_->WaitFor([this] {
+        Repair();
+        return *told_ != 0;
+      });
+    } else {
+      while (*told_ == 0) {
+        condition_->Wait();
+        Repair();
+      }
+    }
+    for (int level = 0; level < manner_.levels; ++level) condition_->Release();
+  }
+  void AwaitOthers() {
+    if (manner_.others > 0) others_gone_->Wait();
   }
   // Nobody who waits is woken by this, other than by the burial of the dead.
   std::string Settled() {
@@ -71,7 +131,7 @@ class ConditionCrashTest : public ::testing::Test {
   }
   CrashCase Case(const std::string& name) {
     CrashCase crash;
-    crash.name = name;
+    crash.name = "condition: " + name + (manner_.name.empty() ? "" : ", " + manner_.name);
     crash.set_up = [this] { SetUpPoint(); };
     crash.prepare = [this] { TouchAll(); };
     return crash;
@@ -83,50 +143,79 @@ class ConditionCrashTest : public ::testing::Test {
     EXPECT_TRUE(report.Clean()) << report.Summary();
   }
 
+  static constexpr int kAll = -1;
+  static std::vector<Manner> Manners() {
+    return {{},
+            {.name = "2 at once", .notifies = 2, .others = 1},
+            {.name = "all at once", .notifies = kAll, .others = 2},
+            {.name = "over a Lock", .over_a_lock = true},
+            {.name = "2 levels", .levels = 2},
+            {.name = "by a predicate", .by_predicate = true}};
+  }
+
+  Manner manner_;
   std::optional<Condition> condition_;
   const Inherited<int> told_;
+  std::vector<pid_t> others_;
+  const Inherited<std::atomic<int>> gone_;
+  const Inherited<Gate> others_gone_;
 };
 
 TEST_F(ConditionCrashTest, WhoIsNotifiedIsWoken) {
-  CrashCase crash = Case("notify, with a sleeper");
-  crash.operation = [this] { Tell(); };
-  crash.sleeper = [this] { AwaitTold(); };
-  crash.check = [this] {
-    // Whoever died holding the lock has notified nobody, perhaps; who died after that, all whom it
-    // had to.
-    bool told = false;
-    {
-      const LockGuard guard(*condition_);
-      Repair();
-      told = *told_ != 0;
-    }
-    if (!told) Tell();
-    return Settled();
-  };
-  Sweep(crash);
+  for (const Manner& manner : Manners()) {
+    manner_ = manner;
+    CrashCase crash = Case("notify, with a sleeper");
+    crash.operation = [this] { Tell(); };
+    crash.sleeper = [this] { AwaitTold(); };
+    crash.check = [this] {
+      // Whoever died holding the lock has notified nobody, perhaps; who died after that, all whom
+      // it had to.
+      bool told = false;
+      {
+        const LockGuard guard(*condition_);
+        Repair();
+        told = *told_ != 0;
+      }
+      if (!told) Tell();
+      std::string broken = Settled();
+      AwaitOthers();
+      return broken;
+    };
+    Sweep(crash, manner.name.empty() ? 0 : kSampleOfManners);
+  }
 }
 
 TEST_F(ConditionCrashTest, AWaiterMayDie) {
   // Others are notified as if it had never been there.
-  CrashCase crash = Case("wait, and another behind");
-  crash.operation = [this] { AwaitTold(); };
-  crash.sleeper = [this] { AwaitTold(); };
-  crash.sleeper_queues_behind = true;
-  crash.unblock = [this] {
-    const LockGuard guard(*condition_);
-    Repair();
-    *told_ = 1;
-    condition_->Notify(2);
-  };
-  crash.check = [this] {
-    {
+  for (const Manner& manner : Manners()) {
+    manner_ = manner;
+    CrashCase crash = Case("wait, and another behind");
+    // Or it would be the spin that is killed: it is most of the instructions.
+    crash.prepare = [this] {
+      TouchAll();
+      testing::SpunInVain();
+    };
+    crash.operation = [this] { AwaitTold(); };
+    crash.sleeper = [this] { AwaitTold(); };
+    crash.sleeper_queues_behind = true;
+    crash.unblock = [this] {
       const LockGuard guard(*condition_);
       Repair();
-      if (condition_->Wait(absl::ZeroDuration())) return std::string("notified by nobody");
-    }
-    return Settled();
-  };
-  Sweep(crash);
+      *told_ = 1;
+      condition_->Notify(2 + manner_.others);
+    };
+    crash.check = [this] {
+      {
+        const LockGuard guard(*condition_);
+        Repair();
+        if (condition_->Wait(absl::ZeroDuration())) return std::string("notified by nobody");
+      }
+      std::string broken = Settled();
+      AwaitOthers();
+      return broken;
+    };
+    Sweep(crash, manner.name.empty() ? 0 : kSampleOfManners);
+  }
 }
 
 TEST_F(ConditionCrashTest, AWokenWaiterThatDiesPassesItOn) {

@@ -18,6 +18,7 @@
 #include "tests/support/crash.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/listed.h"
 
 namespace mp {
 namespace {
@@ -190,6 +191,17 @@ TEST_F(OnceCrashTest, AWaiterMayDie) {
     };
     Sweep(crash, /*sleeps=*/true);
   }
+}
+
+TEST_F(OnceCrashTest, TheMakingAndTheEndOfOneLeaveNothing) {
+  CrashCase crash = Case("make and drop");
+  crash.prepare = [] { const Once own({.name = "touched"}); };
+  crash.operation = [] { const Once own({.name = "own"}); };
+  crash.check = [this] {
+    std::string wrong = Check();
+    return wrong.empty() && testing::Listed("own").has_value() ? "it is there still" : wrong;
+  };
+  Sweep(crash);
 }
 
 }  // namespace

@@ -14,12 +14,14 @@
 #include "absl/time/time.h"
 #include "shared/inspect.h"
 #include "shared/internal/wait.h"
+#include "shared/shared.h"
 #include "sync/rwlock.h"
 #include "tests/support/bury.h"
 #include "tests/support/crash.h"
 #include "tests/support/fork.h"
 #include "tests/support/gate.h"
 #include "tests/support/inherited.h"
+#include "tests/support/listed.h"
 #include "tests/support/no_look_is_due.h"
 #include "tests/support/settings.h"
 #include "tests/support/spun_in_vain.h"
@@ -401,6 +403,51 @@ TEST_F(RWLockCrashTest, WhoComesAfterADeadWriterMayDieToo) {
     crash.check = [this] { return CheckAlone(); };
     Sweep(crash);
   }
+}
+
+TEST_F(RWLockCrashTest, TheMakingAndTheEndOfOneLeaveNothing) {
+  CrashCase crash = Case("make and drop");
+  crash.prepare = [] { const RWLock own({.name = "touched"}); };
+  crash.operation = [] { const RWLock own({.name = "own"}); };
+  crash.check = [this] {
+    std::string wrong = Check();
+    return wrong.empty() && testing::Listed("own").has_value() ? "it is there still" : wrong;
+  };
+  Sweep(crash);
+}
+
+// What is assigned is the one or the other, with all that it has.
+TEST_F(RWLockCrashTest, AHandleInTheDomainIsTheOneOrTheOther) {
+  const Shared<std::optional<RWLock>> placed;
+  const RWLock other;
+  CrashCase crash = Case("assign");
+  crash.set_up = [&] {
+    SetUpPoint();
+    *placed = *lock_;
+  };
+  crash.prepare = [&] {
+    Shared<std::optional<RWLock>> own;
+    *own = other;
+    *own = *lock_;
+  };
+  crash.operation = [&] { *placed = other; };
+  crash.check = [&]() -> std::string {
+    testing::Settle();
+    // A writer by what was assigned keeps readers and writers away from one of the two.
+    const RWLock now = **placed;
+    now.Acquire();
+    const RWLock& written = other.Locked() ? other : *lock_;
+    bool reads = false;
+    std::thread([&] {
+      reads = written.TryAcquireShared();
+      if (reads) written.ReleaseShared();
+    }).join();
+    if (!written.Locked() || reads) return "who writes it has the lock of another";
+    now.Release();
+    return Check();
+  };
+  Sweep(crash);
+  placed->reset();
 }
 
 }  // namespace

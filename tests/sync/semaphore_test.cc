@@ -73,8 +73,10 @@ TYPED_TEST(AnySemaphoreTest, CountsDownAndUp) {
   EXPECT_EQ(semaphore.GetValue(), 0);
   EXPECT_FALSE(semaphore.TryAcquire());
   EXPECT_EQ(semaphore.GetValue(), 0);
+  EXPECT_TRUE(semaphore.Locked());
   static_cast<void>(semaphore.Release());
   EXPECT_EQ(semaphore.GetValue(), 1);
+  EXPECT_FALSE(semaphore.Locked());
   static_cast<void>(semaphore.Release());
   EXPECT_EQ(semaphore.GetValue(), 2);
   static_cast<void>(semaphore.Release(0));
@@ -431,6 +433,39 @@ TEST(SemaphoreTest, SignalsDoNotEndAWait) {
     EXPECT_EQ(waiter.Finish(), 0);
     EXPECT_EQ(semaphore.TryAcquire(), permit);
   }
+}
+
+// What the handler of a signal releases, and how often it has.
+const Semaphore* in_handler = nullptr;
+std::atomic<int> released_in_handler{0};
+
+TEST(SemaphoreTest, MayBeReleasedInAHandlerThatInterruptsAnythingElse) {
+  // Alarms come all the time, also within operations on the same semaphore and on others.
+  const Semaphore semaphore(0);
+  const Semaphore own(1);
+  in_handler = &semaphore;
+  Child waiter([&] {
+    int left = 0;
+    {
+      const Alarms alarms(200, [](int) {
+        in_handler->Release();
+        released_in_handler.fetch_add(1);
+      });
+      for (int i = 0; i < 3000; ++i) {
+        own.AcquirePermit().Release();
+        semaphore.Release(2);
+        left += 2;
+        left -= semaphore.TryAcquire();
+        left -= semaphore.Acquire(absl::Microseconds(50));
+        left -= semaphore.Acquire(absl::Microseconds(50));
+        static_cast<void>(semaphore.AcquirePermit(absl::Microseconds(50)));
+      }
+    }
+    EXPECT_GT(released_in_handler.load(), 0);
+    EXPECT_EQ(semaphore.GetValue(), left + released_in_handler.load());
+    EXPECT_EQ(own.GetValue(), 1);
+  });
+  EXPECT_EQ(waiter.Finish(), 0);
 }
 
 TEST(SemaphoreTest, SignalsDoNotShortenATimeout) {

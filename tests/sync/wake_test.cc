@@ -244,10 +244,10 @@ TEST_F(WakeTest, AWriterOfAReaderThatDied) {
 TEST_F(WakeTest, BehindOneThatIsLateForAReleaseToAll) {
   const internal::RobustLock lock(internal::ObjectType::kLock, "");
   const Inherited<Gate> sleeps;
-  lock.Acquire();
+  lock->Acquire();
   Child late([&](auto& step) {
     bool first = true;
-    EXPECT_TRUE(lock.WaitWhileHeld(nullptr, [&](bool about_to_sleep) {
+    EXPECT_TRUE(lock->WaitWhileHeld(nullptr, [&](bool about_to_sleep) {
       if (about_to_sleep && first) {
         first = false;
         step("said so");
@@ -258,18 +258,18 @@ TEST_F(WakeTest, BehindOneThatIsLateForAReleaseToAll) {
     step("woken");  // it does not end: its burial would wake who is left asleep
   });
   ASSERT_TRUE(late.RunTo("said so"));
-  lock.ReleaseToAll();
-  lock.Acquire();
-  Child other([&lock] { EXPECT_FALSE(lock.Acquire(absl::Milliseconds(10))); });
+  lock->ReleaseToAll();
+  lock->Acquire();
+  Child other([&lock] { EXPECT_FALSE(lock->Acquire(absl::Milliseconds(10))); });
   EXPECT_EQ(other.Finish(), 0);
   sleeps->Open();
   late.Go();
   ASSERT_TRUE(SleepsBesideSentry(late.pid()));
   auto behind = StartSleeper([&lock] {
-    lock.Acquire();
-    lock.Release();
+    lock->Acquire();
+    lock->Release();
   });
-  lock.Release();
+  lock->Release();
   EXPECT_TRUE(late.RunTo("woken"));
   EXPECT_EQ(behind->Finish(), 0);
   EXPECT_EQ(late.Finish(), 0);

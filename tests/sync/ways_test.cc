@@ -9,11 +9,16 @@
 
 #include <atomic>
 #include <concepts>
+#include <cstddef>
 #include <memory>
 #include <thread>
 
+#include "shared/inspect.h"
 #include "shared/shared.h"
+#include "sync/once.h"
+#include "tests/support/bury.h"
 #include "tests/support/child.h"
+#include "tests/support/gate.h"
 #include "tests/support/inherited.h"
 #include "tests/support/look.h"
 
@@ -21,6 +26,7 @@ namespace mp {
 namespace {
 
 using testing::Child;
+using testing::Gate;
 using testing::Inherited;
 using testing::Turnstile;
 using testing::WaitUntilAsleepInFutex;
@@ -109,6 +115,59 @@ TYPED_TEST(WaysTest, AHandleInTheDomainIsAsGood) {
     EXPECT_TRUE(once->Done());
     EXPECT_FALSE(Once(*once).Call([] {}));
   }
+}
+
+// By the process that has made it: it goes on for those who have it, and ends with them.
+TYPED_TEST(WaysTest, MayBeDroppedWhileOthersWait) {
+  testing::Settle();
+  const size_t before = Stats().in_use;
+  const Inherited<Turnstile> turnstile;
+  if constexpr (std::same_as<TypeParam, testing::EndOfWriting>) {
+    GTEST_SKIP() << "who holds a lock keeps it";
+  } else if constexpr (std::copy_constructible<TypeParam>) {
+    auto way = std::make_unique<const TypeParam>(1);
+    Child waiter([&](auto& step) {
+      step("before");
+      way->Wait(*turnstile);
+    });
+    ASSERT_TRUE(waiter.RunTo("before"));
+    waiter.Go();
+    ASSERT_TRUE(waiter.WaitUntilAsleep());
+    Child waker([&](auto& step) {
+      step("before");
+      way->Wake(1);
+    });
+    ASSERT_TRUE(waker.RunTo("before"));
+    way.reset();
+    turnstile->allowed = 1;
+    EXPECT_EQ(waker.Finish(), 0);
+    EXPECT_EQ(waiter.Finish(), 0);
+  } else {
+    const Inherited<Gate> begun;
+    const Inherited<Gate> ends;
+    auto once = std::make_unique<const Once>();
+    Child runner([&] {
+      EXPECT_TRUE(once->Call([&] {
+        begun->Open();
+        ends->Wait();
+      }));
+    });
+    runner.Go();
+    begun->Wait();
+    Child waiter([&](auto& step) {
+      step("before");
+      EXPECT_FALSE(once->Call([] {}));
+    });
+    ASSERT_TRUE(waiter.RunTo("before"));
+    waiter.Go();
+    ASSERT_TRUE(waiter.WaitUntilAsleep());
+    once.reset();
+    ends->Open();
+    EXPECT_EQ(runner.Finish(), 0);
+    EXPECT_EQ(waiter.Finish(), 0);
+  }
+  testing::Settle();
+  EXPECT_EQ(Stats().in_use, before);
 }
 
 }  // namespace
