@@ -51,9 +51,7 @@ class ResultStream : public TaskSink {
   };
 
   ResultStream(std::shared_ptr<Crew> crew, bool ordered)
-      : crew_(std::move(crew)), ordered_(ordered) {
-    crew_->BeginFeeding();
-  }
+      : crew_(std::move(crew)), may_feed_(crew_->BeginFeeding()), ordered_(ordered) {}
   ~ResultStream() override = default;
 
   // One more chunk is put, and its number returned. False: there is none.
@@ -69,7 +67,7 @@ class ResultStream : public TaskSink {
     }
   }
   void EndFeeding() {
-    if (!std::exchange(fed_all_, true)) crew_->EndFeeding();
+    if (!std::exchange(fed_all_, true) && may_feed_.ok()) crew_->EndFeeding();
   }
 
   // nullptr: nothing has come by `deadline`; or all has.
@@ -113,6 +111,7 @@ class ResultStream : public TaskSink {
   }
 
   const std::shared_ptr<Crew> crew_;
+  const absl::Status may_feed_;
 
  private:
   size_t window() const {

@@ -236,13 +236,8 @@ absl::Status Crew::CheckIsMaker() const {
 
 // Tasks ----------------------------------------------------------------------------------------
 
-absl::Status Crew::CheckMayPut() const {
-  if (absl::Status status = CheckIsMaker(); !status.ok()) return status;
-  const Lock lock(mutex_);
-  return CheckMayPutLocked(/*feeds=*/false);
-}
-
 std::vector<pid_t> Crew::pids() const {
+  if (!IsMaker()) return {};
   const Lock lock(mutex_);
   std::vector<pid_t> pids;
   for (const Worker& worker : workers_) {
@@ -253,7 +248,7 @@ std::vector<pid_t> Crew::pids() const {
   return pids;
 }
 
-absl::Status Crew::CheckMayPutLocked(bool feeds) const {
+absl::Status Crew::CheckMayPut(bool feeds) const {
   if (!broken_.ok()) return broken_;
   if (terminated_ || (closed_ && !feeds)) {
     return absl::FailedPreconditionError(
@@ -266,7 +261,7 @@ absl::StatusOr<uint32_t> Crew::Put(const JobPointer& job, const std::shared_ptr<
                                    uint64_t index, const Encoder& argument, bool feeds) {
   if (absl::Status status = CheckIsMaker(); !status.ok()) return status;
   const Lock lock(mutex_);
-  if (absl::Status status = CheckMayPutLocked(feeds); !status.ok()) return status;
+  if (absl::Status status = CheckMayPut(feeds); !status.ok()) return status;
   const absl::StatusOr<uint32_t> task = maker_.Allocate();
   if (!task.ok()) return task.status();
   PoolTask& it = (*state_)[*task];
@@ -314,9 +309,12 @@ bool Crew::IsTaken(uint32_t task, const TaskSink& sink) const {
          maker_.Look(task).phase != Phase::kReady;
 }
 
-void Crew::BeginFeeding() {
+absl::Status Crew::BeginFeeding() {
+  if (absl::Status status = CheckIsMaker(); !status.ok()) return status;
   const Lock lock(mutex_);
+  if (absl::Status status = CheckMayPut(/*feeds=*/false); !status.ok()) return status;
   ++feeders_;
+  return absl::OkStatus();
 }
 
 void Crew::EndFeeding() {

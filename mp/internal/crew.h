@@ -109,8 +109,6 @@ class Crew final : public FutureDriver {
   // kFailedPrecondition: it is closed; but for who Feeds. Or why it is broken.
   absl::StatusOr<uint32_t> Put(const JobPointer& job, const std::shared_ptr<TaskSink>& sink,
                                uint64_t index, const Encoder& argument, bool feeds = false);
-  // Whether Put() would refuse it.
-  absl::Status CheckMayPut() const;
   // Until fewer are under way than the options allow. kCancelled: the thread is.
   absl::Status AwaitRoom();
   // Before any worker has it. Then its outcome, kCancelled, is taken by this call.
@@ -118,8 +116,9 @@ class Crew final : public FutureDriver {
   // Whether a worker has it.
   bool IsTaken(uint32_t task, const TaskSink& sink) const;
 
-  // While there are such, closed or not, tasks may come.
-  void BeginFeeding();
+  // While there are such, closed or not, tasks may come. What Put() would refuse, this does, too:
+  // then there is nothing to end.
+  absl::Status BeginFeeding();
   void EndFeeding();
 
   // Until `done()`, which is asked under a lock. False: not by `deadline`, or the thread was
@@ -171,7 +170,7 @@ class Crew final : public FutureDriver {
 
   absl::Status StartAll();
   absl::Status StartWorker(uint32_t w);
-  absl::Status CheckMayPutLocked(bool feeds) const;
+  absl::Status CheckMayPut(bool feeds) const;  // under mutex_
   bool Drive(Lock& lock);
   void CollectFinished(std::vector<Harvested>& harvested);
   Harvested OutcomeOf(uint32_t task);

@@ -224,6 +224,7 @@ class ImapCall final
  private:
   // kOutOfRange: there is no more.
   absl::Status TryFeed(uint64_t chunk) {
+    if (!this->may_feed_.ok()) return this->may_feed_;
     if (!job_.ok()) return job_.status();
     Encoder argument;
     const absl::StatusOr<size_t> items = source_.Next(chunksize_, argument);
@@ -282,9 +283,7 @@ struct EachCall {
     using Stream = ImapCall<F, View, kStar>;
     absl::StatusOr<Crew::JobPointer> job =
         JobOf<EachCode<F, Item, kStar, true>>(*crew, F(std::forward<From>(f)));
-    if (job.ok() && chunksize == 0) {
-      job = absl::InvalidArgumentError("Imap: a chunksize of 0");
-    }
+    if (chunksize == 0) job = absl::InvalidArgumentError("Imap: a chunksize of 0");
     return PoolResults<R>(
         std::make_shared<Stream>(crew, std::views::all(std::forward<RangeReference>(range)),
                                  std::move(job), chunksize, ordered));
@@ -320,11 +319,13 @@ struct EachCall {
     const size_t items = std::ranges::size(range);
     if (chunksize == 0) chunksize = DefaultChunk(items, crew->workers());
     auto call = std::make_shared<Call>(crew, items, chunksize);
-    crew->BeginFeeding();
-    if (status.ok()) status = Feed(*crew, f, range, items, chunksize, waits, call);
+    if (status.ok()) status = crew->BeginFeeding();
+    if (status.ok()) {
+      status = Feed(*crew, f, range, items, chunksize, waits, call);
+      crew->EndFeeding();
+    }
     if (!status.ok()) call->Fail(0, std::move(status));
     call->EndFeeding();
-    crew->EndFeeding();
     return Future<std::vector<R>>(std::move(call));
   }
 
@@ -333,7 +334,7 @@ struct EachCall {
                            bool waits, const std::shared_ptr<Call>& call) {
     // Who waits puts no more than keeps the workers busy: memory that was just used is fast.
     constexpr size_t kWindow = 1024;
-    if (items == 0) return crew.CheckMayPut();
+    if (items == 0) return absl::OkStatus();
     const absl::StatusOr<Crew::JobPointer> job = JobOf<Code>(crew, f);
     if (!job.ok()) return job.status();
     ItemSource<Range> source(range);
@@ -351,7 +352,7 @@ struct EachCall {
       }
       if (status.ok()) {
         call->BeginTask();
-        status = crew.Put(*job, call, chunk, argument).status();
+        status = crew.Put(*job, call, chunk, argument, /*feeds=*/true).status();
         if (!status.ok()) call->EndTask(chunk * chunksize, status);
       }
       if (!status.ok()) {

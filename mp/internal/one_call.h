@@ -29,13 +29,19 @@ constexpr bool MustBeATaskFunction() {
   return true;
 }
 
+// Its address stands for the code in this process. Not TypeHash(): all lambdas of a function have
+// the same name.
+template <class Code>
+inline constexpr char kCodeMark = 0;
+
 // Of a code that is the same whenever its function is; else a new one.
 template <class Code, class F>
 absl::StatusOr<Crew::JobPointer> JobOf(Crew& crew, const F& f) {
+  const auto mark = reinterpret_cast<uintptr_t>(&kCodeMark<Code>);
   if constexpr (kIsFunctionPointer<F>) {
-    return crew.KnownJob({TypeHash<Code>(), reinterpret_cast<uint64_t>(f)}, Code(f));
+    return crew.KnownJob({mark, reinterpret_cast<uintptr_t>(f)}, Code(f));
   } else if constexpr (kIsCapturelessLambda<F>) {
-    return crew.KnownJob({TypeHash<Code>(), 0}, Code(f));
+    return crew.KnownJob({mark, 0}, Code(f));
   } else {
     return crew.MakeJob(Code(f));
   }

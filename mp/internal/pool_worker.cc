@@ -41,7 +41,7 @@ class Worker {
 
   // False: it is to leave.
   bool Do(uint32_t task);
-  TaskError Run(const PoolTask& task, Encoder& result);
+  TaskError Run(const PoolTask& task, ResultEncoder& result);
   TaskCode& CodeOf(const TaskNote& job);
   WorkerRecord& Record() const { return pool_.Record(order_.index); }
 
@@ -109,7 +109,7 @@ bool Worker::Do(uint32_t task) {
         std::memory_order_release);
   }
   const uint32_t process = ForkGeneration();
-  Encoder result;
+  ResultEncoder result;
   TaskError error = Run(it, result);
   // A child that the task has forked, and that has come back from it, is no worker.
   if (ForkGeneration() != process) return false;
@@ -127,7 +127,7 @@ bool Worker::Do(uint32_t task) {
   return false;
 }
 
-TaskError Worker::Run(const PoolTask& task, Encoder& result) {
+TaskError Worker::Run(const PoolTask& task, ResultEncoder& result) {
   TaskError error;
   const absl::Status status = Guarded(absl::StatusCode::kDataLoss, [&] {
     TaskCode& code = CodeOf(*task.job);

@@ -56,12 +56,36 @@ struct TaskError {
   }
 };
 
+// Of what a task returns, which ends before it is copied into a message: it is kept until this
+// ends.
+class ResultEncoder : public Encoder {
+ public:
+  template <class R>
+  void PutResult(R&& result) {
+    using Kept = std::decay_t<R>;
+    // Of these the encoder has a copy.
+    constexpr size_t kCopied = 256;
+    if constexpr (std::is_same_v<Kept, std::monostate>) {
+      return;
+    } else if constexpr (std::is_trivially_copyable_v<Kept> && sizeof(Kept) <= kCopied) {
+      Put(result);
+    } else {
+      auto kept = std::make_shared<const Kept>(std::forward<R>(result));
+      Put(*kept);
+      kept_.push_back(std::move(kept));
+    }
+  }
+
+ private:
+  std::vector<std::shared_ptr<const void>> kept_;
+};
+
 class TaskCode {
  public:
   virtual ~TaskCode() = default;
 
   // Of one task. Not OK: then nothing that it has put counts.
-  virtual TaskError Run(Decoder& argument, Encoder& result) = 0;
+  virtual TaskError Run(Decoder& argument, ResultEncoder& result) = 0;
   // For DecodeTaskCode().
   virtual void Encode(Encoder& encoder) const = 0;
 };
@@ -115,8 +139,8 @@ absl::Status CallTask(std::tuple<std::reference_wrapper<F>, A...>& parts, const 
     if (status.ok()) use(std::monostate());
     return status;
   } else if constexpr (std::is_same_v<std::decay_t<Raw>, absl::StatusOr<TaskResult<F, A...>>>) {
-    const absl::StatusOr<TaskResult<F, A...>> result = TaskCall<F, A...>::Invoke(parts);
-    if (result.ok()) use(*result);
+    absl::StatusOr<TaskResult<F, A...>> result = TaskCall<F, A...>::Invoke(parts);
+    if (result.ok()) use(*std::move(result));
     return result.status();
   } else {
     use(TaskCall<F, A...>::Invoke(parts));
@@ -124,10 +148,6 @@ absl::Status CallTask(std::tuple<std::reference_wrapper<F>, A...>& parts, const 
   }
 }
 
-template <class R>
-void PutTaskResult(const R& result, Encoder& encoder) {
-  if constexpr (!std::is_same_v<R, std::monostate>) encoder.Put(result);
-}
 template <class R>
 R GetTaskResult(Decoder& decoder) {
   if constexpr (std::is_same_v<R, std::monostate>) {
@@ -193,12 +213,13 @@ class CallCode final : public TaskCodeOf<CallCode<F, A...>, F> {
   using Result = TaskResult<F, A...>;
   using TaskCodeOf<CallCode, F>::TaskCodeOf;
 
-  TaskError Run(Decoder& argument, Encoder& result) override {
+  TaskError Run(Decoder& argument, ResultEncoder& result) override {
     // In braces, so that they are evaluated in order.
     std::tuple<std::reference_wrapper<F>, A...> parts{std::ref(this->f()),
                                                       DecodePart<A>(argument)...};
-    return Attempt(
-        [&] { return CallTask(parts, [&](const Result& r) { PutTaskResult(r, result); }); });
+    return Attempt([&] {
+      return CallTask(parts, [&]<class R>(R&& r) { result.PutResult(std::forward<R>(r)); });
+    });
   }
 };
 
@@ -210,7 +231,7 @@ class EachCode final : public TaskCodeOf<EachCode<F, A, kStar, kItsOwn>, F> {
   using Result = typename Parts::template Result<F>;
   using TaskCodeOf<EachCode, F>::TaskCodeOf;
 
-  TaskError Run(Decoder& argument, Encoder& result) override {
+  TaskError Run(Decoder& argument, ResultEncoder& result) override {
     const size_t items = argument.GetLength();
     size_t at = 0;
     auto call = [&](const auto& put) {
@@ -220,9 +241,9 @@ class EachCode final : public TaskCodeOf<EachCode<F, A, kStar, kItsOwn>, F> {
     if constexpr (kItsOwn) {
       for (; at < items; ++at) {
         TaskError error = Attempt([&] {
-          return call([&](const Result& r) {
+          return call([&]<class R>(R&& r) {
             result.Put(true);
-            PutTaskResult(r, result);
+            result.PutResult(std::forward<R>(r));
           });
         });
         if (error.status.ok()) continue;
@@ -235,7 +256,7 @@ class EachCode final : public TaskCodeOf<EachCode<F, A, kStar, kItsOwn>, F> {
       TaskError error = Attempt([&] {
         absl::Status status;
         for (; at < items && status.ok(); ++at) {
-          status = call([&](const Result& r) { PutTaskResult(r, result); });
+          status = call([&]<class R>(R&& r) { result.PutResult(std::forward<R>(r)); });
         }
         return status;
       });

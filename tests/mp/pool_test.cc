@@ -176,7 +176,7 @@ TEST(PoolTest, TakesWhatAFunctionReturns) {
   EXPECT_EQ(pool.Apply(&Join, "n", 1).value(), "n1");
   EXPECT_EQ(pool.Apply([] {}).value(), std::monostate());
   EXPECT_EQ(pool.Apply([] { return absl::OkStatus(); }).value(), std::monostate());
-  EXPECT_TRUE(absl::IsNotFound(pool.Apply([] { return absl::NotFoundError("it"); }).status()));
+  EXPECT_EQ(pool.Apply([] { return absl::NotFoundError("it"); }).status(), absl::NotFoundError("it"));
   EXPECT_EQ(pool.Apply(&NoSevens, 8).value(), 8);
   const std::string big(size_t{1} << 20, 'x');
   EXPECT_EQ(pool.Apply([](std::string text) { return text + "y"; }, big).value(), big + "y");
