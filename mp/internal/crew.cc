@@ -401,6 +401,7 @@ void Crew::Heal(std::vector<Harvested>& harvested) {
       continue;
     }
     const std::optional<int> exitcode = worker.process.exitcode();
+    if (exitcode.has_value()) dying_wait_ = kFirstWait;
     if (!exitcode.has_value()) {
       // Another program might never end.
       if (IsGone(w)) worker.process.Kill();
@@ -618,8 +619,13 @@ void Crew::WaitForOther(Lock& lock, const timespec* deadline) {
 
 // Kills those whose time is over; when to look again.
 std::optional<timespec> Crew::LookAtTimes() {
-  // Of one that is dying nobody tells when it has.
-  absl::Duration wait = dying_ ? absl::Milliseconds(1) : absl::InfiniteDuration();
+  // Of one that is dying nobody tells when it is dead: soon, as a rule.
+  constexpr absl::Duration kRarely = absl::Milliseconds(5);
+  absl::Duration wait = absl::InfiniteDuration();
+  if (dying_) {
+    wait = dying_wait_;
+    dying_wait_ = std::min(2 * dying_wait_, kRarely);
+  }
   if (options_.task_timeout == absl::InfiniteDuration()) {
     return dying_ ? std::optional(MonotonicDeadline(wait)) : std::nullopt;
   }

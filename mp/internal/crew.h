@@ -177,10 +177,12 @@ class Crew final : public TaskRunner {
   size_t in_flight_ = 0;
   int feeders_ = 0;
   int initializer_deaths_ = 0;  // in a row
-  bool dying_ = false;          // a worker, whose exit code is still to come
-  bool driving_ = false;        // a thread is
-  int others_ = 0;              // threads that wait for what it does
-  bool sleeps_ = false;         // it may, until more than one outcome is there
+  static constexpr absl::Duration kFirstWait = absl::Microseconds(50);
+  bool dying_ = false;                      // a worker, whose exit code is still to come
+  absl::Duration dying_wait_ = kFirstWait;  // before the next look at it
+  bool driving_ = false;                    // a thread is
+  int others_ = 0;                          // threads that wait for what it does
+  bool sleeps_ = false;                     // it may, until more than one outcome is there
   bool closed_ = false;
   bool workers_told_ = false;  // that it is closed
   bool terminated_ = false;

@@ -169,11 +169,13 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
   absl::Status failure_;
 };
 
-template <class F, class Range, bool kStar>
+// RangeReference: T& or, of a range that is handed over, T.
+template <class F, class RangeReference, bool kStar>
 class ImapCall final
     : public ResultStream<
-          typename EachCode<F, std::ranges::range_value_t<Range>, kStar, true>::Result>,
-      public std::enable_shared_from_this<ImapCall<F, Range, kStar>> {
+          typename EachCode<F, std::ranges::range_value_t<RangeReference>, kStar, true>::Result>,
+      public std::enable_shared_from_this<ImapCall<F, RangeReference, kStar>> {
+  using Range = std::remove_reference_t<RangeReference>;
   using Item = std::ranges::range_value_t<Range>;
   using Code = EachCode<F, Item, kStar, true>;
   using R = typename Code::Result;
@@ -181,11 +183,10 @@ class ImapCall final
   using Results = std::deque<typename Stream::Result>;
 
  public:
-  // `range`: a view.
-  ImapCall(std::shared_ptr<TaskRunner> runner, Range range,
+  ImapCall(std::shared_ptr<TaskRunner> runner, RangeReference&& range,
            absl::StatusOr<TaskRunner::JobPointer> job, size_t chunksize, bool ordered)
       : Stream(std::move(runner), ordered),
-        range_(std::move(range)),
+        range_(std::forward<RangeReference>(range)),
         source_(range_),
         job_(std::move(job)),
         chunksize_(chunksize),
@@ -256,7 +257,7 @@ class ImapCall final
     return status;
   }
 
-  Range range_;
+  RangeReference range_;
   ItemSource<Range> source_;
   const absl::StatusOr<TaskRunner::JobPointer> job_;
   const size_t chunksize_;
@@ -307,14 +308,12 @@ struct EachCall {
   static PoolResults<R> Imap(const std::shared_ptr<TaskRunner>& runner, From&& f,
                              RangeReference&& range, size_t chunksize, bool ordered) {
     static_assert(MustBe());
-    using View = std::views::all_t<RangeReference>;
-    using Stream = ImapCall<F, View, kStar>;
+    using Stream = ImapCall<F, RangeReference, kStar>;
     absl::StatusOr<TaskRunner::JobPointer> job =
         JobOf<EachCode<F, Item, kStar, true>>(*runner, F(std::forward<From>(f)));
     if (chunksize == 0) job = absl::InvalidArgumentError("Imap: a chunksize of 0");
-    return PoolResults<R>(
-        std::make_shared<Stream>(runner, std::views::all(std::forward<RangeReference>(range)),
-                                 std::move(job), chunksize, ordered));
+    return PoolResults<R>(std::make_shared<Stream>(runner, std::forward<RangeReference>(range),
+                                                   std::move(job), chunksize, ordered));
   }
 
  private:
