@@ -33,6 +33,8 @@ void SetTaskFailure(absl::Status& status, const TaskFailure& failure) {
   if (bytes.ok()) status.SetPayload(kUrl, absl::Cord(*bytes));
 }
 
+void ClearTaskFailure(absl::Status& status) { status.ErasePayload(kUrl); }
+
 std::string DescribeEnd(int exitcode) {
   if (exitcode >= 0) return absl::StrCat("ended with exit code ", exitcode);
   return absl::StrCat("was killed by signal ", -exitcode, " (", strsignal(-exitcode), ")");

@@ -45,6 +45,7 @@ std::optional<TaskFailure> GetTaskFailure(const absl::Status& status);
 namespace internal {
 
 void SetTaskFailure(absl::Status& status, const TaskFailure& failure);
+void ClearTaskFailure(absl::Status& status);
 // "was killed by signal 9 (Killed)": of a worker.
 std::string DescribeEnd(int exitcode);
 

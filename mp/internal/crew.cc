@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -146,6 +147,46 @@ std::shared_ptr<Crew> CrewOrDie(const PoolOptions& options, std::string_view wha
   return *std::move(crew);
 }
 
+namespace {
+
+// Those that the program does not end are terminated when it exits: else it would wait for what
+// ignores SIGTERM. Of this process; never destroyed.
+struct LiveCrews {
+  std::mutex mutex;
+  std::vector<std::weak_ptr<Crew>> all;  // under it
+  const uint32_t generation = ForkGeneration();
+};
+constinit LiveCrews* live_crews = nullptr;
+
+void TerminateLiveCrews() {
+  if (live_crews->generation != ForkGeneration()) return;
+  std::vector<std::weak_ptr<Crew>> all;
+  {
+    const std::lock_guard lock(live_crews->mutex);
+    all.swap(live_crews->all);
+  }
+  for (const std::weak_ptr<Crew>& each : all) {
+    if (const auto crew = each.lock(); crew != nullptr) crew->Terminate(SIGTERM);
+  }
+}
+
+// After its workers' at-exit handler has been registered, which waits for them: before that.
+void TerminateAtExit(const std::shared_ptr<Crew>& crew) {
+  static std::mutex mutex;
+  {
+    const std::lock_guard lock(mutex);
+    if (live_crews == nullptr || live_crews->generation != ForkGeneration()) {
+      live_crews = new LiveCrews;
+      static_cast<void>(std::atexit(&TerminateLiveCrews));
+    }
+  }
+  const std::lock_guard lock(live_crews->mutex);
+  std::erase_if(live_crews->all, [](const auto& each) { return each.expired(); });
+  live_crews->all.push_back(crew);
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<Crew>> Crew::Make(const PoolOptions& options) {
   const absl::StatusOr<Domain*> domain = Domain::Get();
   if (!domain.ok()) return domain.status();
@@ -157,6 +198,7 @@ absl::StatusOr<std::shared_ptr<Crew>> Crew::Make(const PoolOptions& options) {
   std::shared_ptr<Crew> crew(new Crew(options, *state));
   if (!has_memory) return absl::ResourceExhaustedError("Pool: no memory for its tasks");
   if (absl::Status status = crew->StartAll(); !status.ok()) return status;
+  TerminateAtExit(crew);
   if (options.retries > 0 || options.task_timeout != absl::InfiniteDuration() ||
       options.on_progress != nullptr) {
     crew->Helper();
@@ -174,8 +216,8 @@ Crew::~Crew() {
     const Lock lock(mutex_);
     stop_ = true;
   }
-  Notify();
   state_->Tell();
+  changed_.notify_all();
   if (helper_.joinable()) helper_.join();
 }
 
@@ -204,6 +246,8 @@ absl::Status Crew::StartWorker(uint32_t w) {
                              .tells_time = options_.task_timeout != absl::InfiniteDuration()};
   workers_[w].process = Process(process, &PoolWorkerMain, PoolHandle(state_), order,
                                 WorkerInitializer{options_.initializer.target()});
+  dying_ = true;
+  dying_wait_ = kFirstWait;
   return workers_[w].process.Start();
 }
 
@@ -281,6 +325,7 @@ bool Crew::Cancel(uint32_t task, const TaskSink& sink) {
   }
   Lock lock(mutex_);
   HandOver(lock, harvested);
+  Notify();
   return true;
 }
 
@@ -290,11 +335,13 @@ bool Crew::IsTaken(uint32_t task, const TaskSink& sink) const {
          maker_.Look(task).phase != Phase::kReady;
 }
 
-absl::Status Crew::BeginFeeding() {
+absl::Status Crew::BeginFeeding(std::weak_ptr<Feeder> feeder) {
   if (absl::Status status = CheckIsMaker(); !status.ok()) return status;
   const Lock lock(mutex_);
   if (absl::Status status = CheckMayPut(/*feeds=*/false); !status.ok()) return status;
   ++feeders_;
+  std::erase_if(streams_, [](const std::weak_ptr<Feeder>& stream) { return stream.expired(); });
+  if (!feeder.expired()) streams_.push_back(std::move(feeder));
   return absl::OkStatus();
 }
 
@@ -303,20 +350,29 @@ void Crew::EndFeeding() {
   const Lock lock(mutex_);
   --feeders_;
   CloseIfDone();
+  Notify();
+}
+
+// Somebody's `done()` may have changed. Under the lock.
+void Crew::Notify() {
+  if (driving_) state_->Tell();
+  if (others_ != 0) changed_.notify_all();
 }
 
 // Outcomes -------------------------------------------------------------------------------------
 
 Crew::Harvested Crew::OutcomeOf(uint32_t task) {
-  Harvested harvested = {.task = task, .entry = std::move(entries_[task]), .trouble = nullptr};
   const TaskWord as = maker_.Look(task);
+  Harvested harvested = {.task = task,
+                         .worker = workers_[as.worker].process.pid(),
+                         .entry = std::move(entries_[task]),
+                         .trouble = nullptr};
+  initializer_deaths_ = 0;
   if (as.phase == Phase::kDone) return harvested;
   harvested.trouble = std::make_unique<TaskOutcome>();
   TaskOutcome& outcome = *harvested.trouble;
   outcome.kind = TaskOutcome::Kind::kError;
-  outcome.failure = {.pid = workers_[as.worker].process.pid(),
-                     .attempt = harvested.entry.attempt,
-                     .reason = TaskFailure::Reason::kThrew};
+  outcome.failure = {.pid = harvested.worker, .attempt = harvested.entry.attempt};
   Decoder decoder((*state_)[task].result.View());
   const absl::Status decoded =
       Guarded(absl::StatusCode::kDataLoss, [&] { outcome.error = TaskError::Get(decoder); });
@@ -324,14 +380,12 @@ Crew::Harvested Crew::OutcomeOf(uint32_t task) {
     outcome.error = {
         .status = absl::ResourceExhaustedError("no memory for its result: see MP_COMMIT_LIMIT")};
   }
-  if (outcome.error.threw && absl::IsResourceExhausted(outcome.error.status)) {
-    outcome.failure.reason = TaskFailure::Reason::kMemoryLimit;
-  }
   return harvested;
 }
 
 Crew::Harvested Crew::DropOutcome(uint32_t task, const absl::Status& why) {
   return {.task = task,
+          .worker = 0,
           .entry = std::move(entries_[task]),
           .trouble = std::make_unique<TaskOutcome>(
               TaskOutcome{.kind = TaskOutcome::Kind::kDropped, .why = why})};
@@ -351,7 +405,9 @@ void Crew::HandOver(Lock& lock, std::vector<Harvested>& harvested) {
       one.entry.sink->Take(one.entry.index, *one.trouble);
     } else {
       Decoder decoder(it.result.View(), it.result.Handles());
-      one.entry.sink->Take(one.entry.index, {.result = &decoder});
+      one.entry.sink->Take(
+          one.entry.index,
+          {.result = &decoder, .failure = {.pid = one.worker, .attempt = one.entry.attempt}});
     }
     FreeValue(it.result);
     FreeValue(it.argument);
@@ -359,6 +415,7 @@ void Crew::HandOver(Lock& lock, std::vector<Harvested>& harvested) {
   lock.lock();
   for (Harvested& one : harvested) maker_.Recycle(one.task);
   in_flight_ -= harvested.size();
+  outcomes_ += harvested.size();
   CloseIfDone();
   lock.unlock();
   harvested.clear();  // the last of a job, or of a sink, may go
@@ -385,7 +442,7 @@ bool Crew::IsDying(uint32_t w) const {
 
 // What is finished has been collected.
 void Crew::Heal(std::vector<Harvested>& harvested) {
-  dying_ = false;
+  if (!std::exchange(dying_, false)) dying_wait_ = kFirstWait;
   LookIfBroken(harvested);
   for (uint32_t w = 0; w < workers_.size(); ++w) {
     Worker& worker = workers_[w];
@@ -396,12 +453,12 @@ void Crew::Heal(std::vector<Harvested>& harvested) {
     if (state_->Record(w).phase.load(std::memory_order_acquire) == WorkerRecord::kLeaves) {
       // It may have finished its last task since.
       CollectFinished(harvested);
+      initializer_deaths_ = 0;
       if (!worker.process.exitcode().has_value()) leaving_.push_back(std::move(worker.process));
       Replace(w, harvested);
       continue;
     }
     const std::optional<int> exitcode = worker.process.exitcode();
-    if (exitcode.has_value()) dying_wait_ = kFirstWait;
     if (!exitcode.has_value()) {
       // Another program might never end.
       if (IsGone(w)) worker.process.Kill();
@@ -440,12 +497,13 @@ void Crew::HealOne(uint32_t w, int exitcode, std::vector<Harvested>& harvested) 
     initializer_deaths_ = 0;
     return;
   }
-  if (phase != WorkerRecord::kInitializes) return;
   // One that is killed is none of its own doing; but so many are.
   const int kMostDeaths = 3 + static_cast<int>(workers_.size());
   if (exitcode >= 0 || ++initializer_deaths_ >= kMostDeaths) {
-    Break(absl::AbortedError(absl::StrCat(Describe(), ": its initializer: the worker (pid ", pid,
-                                          ") ", DescribeEnd(exitcode))),
+    const char* const where =
+        phase == WorkerRecord::kInitializes ? ": its initializer: " : ": before its initializer: ";
+    Break(absl::AbortedError(absl::StrCat(Describe(), where, "the worker (pid ", pid, ") ",
+                                          DescribeEnd(exitcode))),
           harvested);
   }
 }
@@ -558,11 +616,22 @@ void Crew::DropAll(const absl::Status& why, bool taken, std::vector<Harvested>& 
 
 // To wait --------------------------------------------------------------------------------------
 
+// Whether a worker that is dying, or has not begun, is to be looked at again: soon, as a rule.
+bool Crew::IsTimeToHeal() {
+  constexpr absl::Duration kRarely = absl::Milliseconds(20);
+  if (!dying_) return false;
+  const absl::Time now = absl::Now();
+  if (now < look_again_) return false;
+  look_again_ = now + dying_wait_;
+  dying_wait_ = std::min(2 * dying_wait_, kRarely);
+  return true;
+}
+
 // By the one that drives: whether anything has happened.
 bool Crew::Drive(Lock& lock, std::vector<Harvested>& harvested) {
   const PoolMaker::News news = maker_.LookForNews();
   CollectFinished(harvested);
-  if (news != news_ || dying_) {
+  if (IsTimeToHeal() || news != news_) {
     news_ = news;
     Heal(harvested);
   }
@@ -619,13 +688,8 @@ void Crew::WaitForOther(Lock& lock, const timespec* deadline) {
 
 // Kills those whose time is over; when to look again.
 std::optional<timespec> Crew::LookAtTimes() {
-  // Of one that is dying nobody tells when it is dead: soon, as a rule.
-  constexpr absl::Duration kRarely = absl::Milliseconds(5);
   absl::Duration wait = absl::InfiniteDuration();
-  if (dying_) {
-    wait = dying_wait_;
-    dying_wait_ = std::min(2 * dying_wait_, kRarely);
-  }
+  if (dying_) wait = std::max(look_again_ - absl::Now(), absl::ZeroDuration());
   if (options_.task_timeout == absl::InfiniteDuration()) {
     return dying_ ? std::optional(MonotonicDeadline(wait)) : std::nullopt;
   }
@@ -695,7 +759,7 @@ void Crew::CancelWaiting() {
   Lock lock(mutex_);
   DropAll(absl::CancelledError("the pool was shut down"), /*taken=*/false, harvested);
   HandOver(lock, harvested);
-  changed_.notify_all();
+  Notify();
 }
 
 void Crew::Terminate(int signal) {
@@ -731,7 +795,12 @@ void Crew::Terminate(int signal) {
   CollectFinished(harvested);
   DropAll(Cancelled(), /*taken=*/true, harvested);
   HandOver(lock, harvested);
-  changed_.notify_all();
+  Notify();
+}
+
+// Under the lock.
+bool Crew::IsAllDone() const {
+  return in_flight_ == 0 && (feeders_ == 0 || terminated_ || !broken_.ok());
 }
 
 absl::Status Crew::Join(const timespec* deadline) {
@@ -743,8 +812,23 @@ absl::Status Crew::Join(const timespec* deadline) {
           absl::StrCat(Describe(), ": Join() before Close() or Terminate()"));
     }
   }
-  auto all_done = [this] { return in_flight_ == 0 && feeders_ == 0; };
-  if (!DriveUntil(all_done, deadline)) return absl::CancelledError("the pool still works");
+  for (;;) {
+    std::vector<std::shared_ptr<Feeder>> streams;
+    uint64_t before;
+    {
+      const Lock lock(mutex_);
+      if (IsAllDone()) break;
+      before = outcomes_;
+      for (const std::weak_ptr<Feeder>& stream : streams_) streams.push_back(stream.lock());
+    }
+    // Who reads the results may read no more.
+    for (const std::shared_ptr<Feeder>& stream : streams) {
+      if (stream != nullptr) stream->FeedAhead();
+    }
+    if (!DriveUntil([&] { return IsAllDone() || outcomes_ != before; }, deadline)) {
+      return absl::CancelledError("the pool still works");
+    }
+  }
   // With the lock: nobody starts another one.
   const Lock lock(mutex_);
   for (const Worker& worker : workers_) {

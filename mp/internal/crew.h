@@ -74,7 +74,7 @@ class Crew final : public TaskRunner {
   absl::Status AwaitRoom() override;
   [[nodiscard]] bool Cancel(uint32_t task, const TaskSink& sink) override;
   bool IsTaken(uint32_t task, const TaskSink& sink) const override;
-  absl::Status BeginFeeding() override;
+  absl::Status BeginFeeding(std::weak_ptr<Feeder> feeder) override;
   void EndFeeding() override;
   int workers() const override { return options_.workers; }
   size_t max_in_flight() const override { return options_.max_in_flight; }
@@ -86,8 +86,6 @@ class Crew final : public TaskRunner {
   using FutureDriver::DriveUntil;
   [[nodiscard]] bool DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline,
                                 absl::FunctionRef<size_t()> to_come) override;
-  // Somebody's `done()` may have changed.
-  void Notify() { changed_.notify_all(); }
   // From now on something happens by itself.
   void Helper() override;
 
@@ -117,6 +115,7 @@ class Crew final : public TaskRunner {
   };
   struct Harvested {
     uint32_t task;
+    pid_t worker;  // 0: none has finished it
     Entry entry;
     std::unique_ptr<TaskOutcome> trouble;  // nullptr: it is kDone
   };
@@ -136,7 +135,10 @@ class Crew final : public TaskRunner {
   absl::Status StartAll();
   absl::Status StartWorker(uint32_t w);
   absl::Status CheckMayPut(bool feeds) const;  // under mutex_
+  bool IsTimeToHeal();
   bool Drive(Lock& lock, std::vector<Harvested>& harvested);
+  void Notify();
+  bool IsAllDone() const;
   void CollectFinished(std::vector<Harvested>& harvested);
   Harvested OutcomeOf(uint32_t task);
   Harvested DropOutcome(uint32_t task, const absl::Status& why);
@@ -175,11 +177,14 @@ class Crew final : public TaskRunner {
   std::vector<std::pair<JobKey, JobPointer>> known_jobs_;
   uint64_t jobs_ = 0;
   size_t in_flight_ = 0;
+  uint64_t outcomes_ = 0;  // how many ever were
   int feeders_ = 0;
-  int initializer_deaths_ = 0;  // in a row
+  std::vector<std::weak_ptr<Feeder>> streams_;  // those of feeders_ that are to be asked
+  int initializer_deaths_ = 0;                  // in a row
   static constexpr absl::Duration kFirstWait = absl::Microseconds(50);
-  bool dying_ = false;                      // a worker, whose exit code is still to come
-  absl::Duration dying_wait_ = kFirstWait;  // before the next look at it
+  bool dying_ = false;  // a worker may be, or has not begun: nobody tells of either
+  absl::Duration dying_wait_ = kFirstWait;  // between looks at it
+  absl::Time look_again_;                   // at it
   bool driving_ = false;                    // a thread is
   int others_ = 0;                          // threads that wait for what it does
   bool sleeps_ = false;                     // it may, until more than one outcome is there

@@ -220,9 +220,9 @@ class ImapCall final
           if (decoder.Get<bool>()) {
             results.push_back({first + i, GetTaskResult<R>(decoder)});
           } else {
-            TaskOutcome one = {.kind = TaskOutcome::Kind::kError,
-                               .error = TaskError::Get(decoder),
-                               .failure = outcome.failure};
+            const TaskOutcome one = {.kind = TaskOutcome::Kind::kError,
+                                     .error = TaskError::Get(decoder),
+                                     .failure = outcome.failure};
             results.push_back({first + i, one.StatusOf(first + i)});
           }
         }
@@ -345,7 +345,7 @@ struct EachCall {
     const size_t items = std::ranges::size(range);
     if (chunksize == 0) chunksize = DefaultChunk(items, runner->workers());
     auto call = std::make_shared<Call>(runner, items, chunksize);
-    if (status.ok()) status = runner->BeginFeeding();
+    if (status.ok()) status = runner->BeginFeeding({});
     if (status.ok()) {
       status = Feed(*runner, f, range, items, chunksize, waits, call);
       runner->EndFeeding();

@@ -54,8 +54,9 @@ bool PoolState::AddSegment(size_t segment) {
 }
 
 void PoolState::FreeBlocks() {
-  // Of a pool whose maker has ended as it should, only the segments are left.
-  Domain::Current()->FreeOwnedBy(Owner::Object(this), {});
+  // The name is freed with the cell.
+  const auto* const its_name = reinterpret_cast<const void*>(name.load(std::memory_order_relaxed));
+  Domain::Current()->FreeOwnedBy(Owner::Object(this), {&its_name, 1});
 }
 
 uint32_t PoolState::TakeOrSkip(const uint32_t* w) {

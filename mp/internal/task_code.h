@@ -41,19 +41,21 @@ namespace mp::internal {
 
 // Why a task failed, as its worker says it.
 struct TaskError {
+  enum class How : uint8_t { kReturned, kThrew, kHadNoMemory };
+
   uint64_t item = 0;  // of its items
-  bool threw = false;
+  How how = How::kReturned;
   absl::Status status;
 
   void Put(Encoder& encoder) const {
     encoder.PutNumber(item);
-    encoder.Put(threw);
+    encoder.Put(how);
     PutStatus(status, encoder);
   }
   static TaskError Get(Decoder& decoder) {
     TaskError error;
     error.item = decoder.GetNumber();
-    error.threw = decoder.Get<bool>();
+    error.how = decoder.Get<How>();
     error.status = GetStatus(decoder);
     return error;
   }
@@ -112,6 +114,8 @@ std::unique_ptr<TaskCode> DecodeTaskCode(Decoder& decoder);
 
 // `run()`, whose exceptions are errors; but for a result that cannot be sent.
 TaskError Attempt(absl::FunctionRef<absl::Status()> run);
+// From now on a std::bad_alloc in this process is one for want of what the pool's options limit.
+void LimitMemoryOfTasks();
 
 // What a function that returns a Raw is said to return.
 template <class Raw>
@@ -290,7 +294,7 @@ class EachCode final : public TaskCodeOf<EachCode<F, A, kStar, kItsOwn>, F> {
         if (error.status.ok()) result.PutResults(std::move(results));
       }
       // The one that failed; that threw has not been counted.
-      error.item = error.threw || error.status.ok() ? at : at - 1;
+      error.item = error.how == TaskError::How::kReturned && !error.status.ok() ? at - 1 : at;
       return error;
     }
   }

@@ -18,9 +18,16 @@ absl::Status TaskOutcome::StatusOf(size_t index) const {
     case Kind::kDropped:
       return why;
     case Kind::kError: {
-      if (!error.threw) return error.status;
-      absl::Status status(error.status.code(),
-                          absl::StrCat("task ", index, " threw: ", error.status.message()));
+      absl::Status status = error.status;
+      if (error.how == TaskError::How::kReturned) {
+        // Of a task of its own pool, maybe.
+        ClearTaskFailure(status);
+        return status;
+      }
+      at.reason = error.how == TaskError::How::kThrew ? TaskFailure::Reason::kThrew
+                                                      : TaskFailure::Reason::kMemoryLimit;
+      status =
+          absl::Status(status.code(), absl::StrCat("task ", index, " threw: ", status.message()));
       SetTaskFailure(status, at);
       return status;
     }

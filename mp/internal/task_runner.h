@@ -41,7 +41,9 @@ struct TaskOutcome {
   Kind kind = Kind::kDone;
   Decoder* result = nullptr;
   TaskError error = {};
-  TaskFailure failure = {};  // its index is up to the sink; also of one that threw
+  // Who ran it, where somebody has, and how often. The index is up to the sink; but of kLost, the
+  // reason is that of StatusOf().
+  TaskFailure failure = {};
   absl::Status why = {};
 
   // That of the item `index` of the call, where it is not kDone.
@@ -57,6 +59,16 @@ class TaskSink {
   virtual void Take(uint64_t index, const TaskOutcome& outcome) = 0;
   // It is run again, and has another number by now. Under a lock.
   virtual void MoveTo(uint32_t /*task*/) {}
+};
+
+// Who puts tasks as their results are taken.
+class Feeder {
+ public:
+  virtual ~Feeder() = default;
+
+  // As many as there is room for among those that are under way, whatever is taken; unless another
+  // thread does so.
+  virtual void FeedAhead() = 0;
 };
 
 class TaskRunner : public FutureDriver {
@@ -89,7 +101,8 @@ class TaskRunner : public FutureDriver {
 
   // While there are such, closed or not, tasks may come. What Put() would refuse, this does, too:
   // then there is nothing to end.
-  virtual absl::Status BeginFeeding() = 0;
+  // `feeder`: who has to be asked for more of them; empty: nobody.
+  virtual absl::Status BeginFeeding(std::weak_ptr<Feeder> feeder) = 0;
   virtual void EndFeeding() = 0;
 
   // How many are run at once, at most.

@@ -84,7 +84,7 @@ class RunsLater final : public internal::TaskRunner {
   bool IsTaken(uint32_t /*task*/, const internal::TaskSink& /*sink*/) const override {
     return false;
   }
-  absl::Status BeginFeeding() override {
+  absl::Status BeginFeeding(std::weak_ptr<internal::Feeder> /*feeder*/) override {
     return closed_ ? absl::FailedPreconditionError("closed") : absl::OkStatus();
   }
   void EndFeeding() override {}

@@ -103,11 +103,11 @@ class Made {
       return *this;
     }
     void operator++(int) { ++i_; }
-    friend bool operator==(const Iterator& it, std::default_sentinel_t) {
-      return it.i_ == it.made_->end_;
-    }
+    friend bool operator==(const Iterator& it, std::default_sentinel_t) { return it.Ended(); }
 
    private:
+    bool Ended() const { return i_ == made_->end_; }
+
     const Made* made_;
     int i_ = 0;
   };
