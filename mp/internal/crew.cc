@@ -210,6 +210,7 @@ absl::Status Crew::StartAll() {
 absl::Status Crew::StartWorker(uint32_t w) {
   WorkerRecord& record = state_->Record(w);
   record.phase.store(WorkerRecord::kStarts, std::memory_order_relaxed);
+  record.process.store(0, std::memory_order_relaxed);
   record.since.store(0, std::memory_order_relaxed);
   ProcessOptions process;
   if (!options_.name.empty()) process.name = absl::StrCat(options_.name, "-", w);
@@ -388,8 +389,18 @@ void Crew::HandOver(Lock& lock, std::vector<Harvested>& harvested) {
 
 // Deaths ---------------------------------------------------------------------------------------
 
+// Whether it is dead, or may be, though it has no exit code yet: the kernel, or the fork server,
+// tells that later than who has buried it.
+bool Crew::IsDying(uint32_t w) const {
+  const ProcessId id = state_->Record(w).process.load(std::memory_order_acquire);
+  if (id == 0) return true;
+  const ProcessTable::Kind kind = Domain::Current()->processes().Find(id).kind;
+  return kind == ProcessTable::Kind::kFree || kind == ProcessTable::Kind::kDead;
+}
+
 // What is finished has been collected.
 void Crew::Heal(std::vector<Harvested>& harvested) {
+  dying_ = false;
   LookIfBroken(harvested);
   for (uint32_t w = 0; w < workers_.size(); ++w) {
     Worker& worker = workers_[w];
@@ -405,7 +416,13 @@ void Crew::Heal(std::vector<Harvested>& harvested) {
       continue;
     }
     const std::optional<int> exitcode = worker.process.exitcode();
-    if (!exitcode.has_value()) continue;
+    if (!exitcode.has_value()) {
+      if (!IsDying(w)) continue;
+      dying_ = true;
+      // One that has become another program never ends by itself.
+      if (state_->Record(w).process.load(std::memory_order_acquire) != 0) worker.process.Kill();
+      continue;
+    }
     CollectFinished(harvested);
     HealOne(w, *exitcode, harvested);
     Replace(w, harvested);
@@ -560,7 +577,7 @@ bool Crew::Drive(Lock& lock) {
   std::vector<Harvested> harvested;
   const PoolMaker::News news = maker_.LookForNews();
   CollectFinished(harvested);
-  if (news != news_) {
+  if (news != news_ || dying_) {
     news_ = news;
     Heal(harvested);
   }
@@ -605,8 +622,12 @@ bool Crew::DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline) 
 
 // Kills those whose time is over; when to look again.
 std::optional<timespec> Crew::LookAtTimes() {
-  if (options_.task_timeout == absl::InfiniteDuration()) return std::nullopt;
-  absl::Duration wait = std::min(options_.task_timeout, absl::Seconds(1));
+  // Of one that is dying nobody tells when it has.
+  absl::Duration wait = dying_ ? absl::Milliseconds(1) : absl::InfiniteDuration();
+  if (options_.task_timeout == absl::InfiniteDuration()) {
+    return dying_ ? std::optional(MonotonicDeadline(wait)) : std::nullopt;
+  }
+  wait = std::min({wait, options_.task_timeout, absl::Seconds(1)});
   const auto now = [] {
     timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);

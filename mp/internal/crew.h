@@ -176,6 +176,7 @@ class Crew final : public FutureDriver {
   Harvested OutcomeOf(uint32_t task);
   Harvested DropOutcome(uint32_t task, const absl::Status& why);
   void HandOver(Lock& lock, std::vector<Harvested>& harvested);
+  bool IsDying(uint32_t w) const;
   void Heal(std::vector<Harvested>& harvested);
   void HealOne(uint32_t w, int exitcode, std::vector<Harvested>& harvested);
   void Replace(uint32_t w, std::vector<Harvested>& harvested);
@@ -209,6 +210,7 @@ class Crew final : public FutureDriver {
   size_t in_flight_ = 0;
   int feeders_ = 0;
   int initializer_deaths_ = 0;  // in a row
+  bool dying_ = false;  // a worker, whose exit code is still to come
   bool driving_ = false;
   bool closed_ = false;
   bool workers_told_ = false;  // that it is closed

@@ -158,6 +158,7 @@ struct WorkerRecord {
   };
 
   alignas(64) Word phase;
+  Word process;  // its id in the process table; 0: it has not begun
   Word since;  // nanoseconds of CLOCK_MONOTONIC: when it took its task; 0: it has none, or no limit
 };
 

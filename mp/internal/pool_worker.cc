@@ -51,6 +51,7 @@ class Worker {
 };
 
 absl::Status Worker::Initialize(const WorkerInitializer& initializer) const {
+  Record().process.store(Domain::Current()->ThisProcess().identity(), std::memory_order_release);
   Record().phase.store(WorkerRecord::kInitializes, std::memory_order_release);
   absl::Status status;
   if (order_.memory_limit != 0) {
