@@ -208,10 +208,7 @@ absl::Status Crew::StartAll() {
 }
 
 absl::Status Crew::StartWorker(uint32_t w) {
-  WorkerRecord& record = state_->Record(w);
-  record.phase.store(WorkerRecord::kStarts, std::memory_order_relaxed);
-  record.process.store(0, std::memory_order_relaxed);
-  record.since.store(0, std::memory_order_relaxed);
+  state_->Record(w).Reset();
   ProcessOptions process;
   if (!options_.name.empty()) process.name = absl::StrCat(options_.name, "-", w);
   // It may have children, and so is no daemon, but ends as one does.
@@ -389,13 +386,20 @@ void Crew::HandOver(Lock& lock, std::vector<Harvested>& harvested) {
 
 // Deaths ---------------------------------------------------------------------------------------
 
-// Whether it is dead, or may be, though it has no exit code yet: the kernel, or the fork server,
-// tells that later than who has buried it.
-bool Crew::IsDying(uint32_t w) const {
+// Whether it is no longer of the family: dead, or another program by now.
+bool Crew::IsGone(uint32_t w) const {
   const ProcessId id = state_->Record(w).process.load(std::memory_order_acquire);
-  if (id == 0) return true;
+  if (id == 0) return false;  // it has not begun
   const ProcessTable::Kind kind = Domain::Current()->processes().Find(id).kind;
   return kind == ProcessTable::Kind::kFree || kind == ProcessTable::Kind::kDead;
+}
+
+// Of one without an exit code. The kernel, or the fork server, gives it later than it is known that
+// there will be one.
+bool Crew::IsDying(uint32_t w) const {
+  const WorkerRecord& record = state_->Record(w);
+  return IsGone(w) || record.process.load(std::memory_order_acquire) == 0 ||
+         record.exits.load(std::memory_order_acquire) != 0;
 }
 
 // What is finished has been collected.
@@ -417,10 +421,9 @@ void Crew::Heal(std::vector<Harvested>& harvested) {
     }
     const std::optional<int> exitcode = worker.process.exitcode();
     if (!exitcode.has_value()) {
-      if (!IsDying(w)) continue;
-      dying_ = true;
-      // One that has become another program never ends by itself.
-      if (state_->Record(w).process.load(std::memory_order_acquire) != 0) worker.process.Kill();
+      // Another program might never end.
+      if (IsGone(w)) worker.process.Kill();
+      dying_ = dying_ || IsDying(w);
       continue;
     }
     CollectFinished(harvested);

@@ -176,6 +176,7 @@ class Crew final : public FutureDriver {
   Harvested OutcomeOf(uint32_t task);
   Harvested DropOutcome(uint32_t task, const absl::Status& why);
   void HandOver(Lock& lock, std::vector<Harvested>& harvested);
+  bool IsGone(uint32_t w) const;
   bool IsDying(uint32_t w) const;
   void Heal(std::vector<Harvested>& harvested);
   void HealOne(uint32_t w, int exitcode, std::vector<Harvested>& harvested);

@@ -30,9 +30,7 @@ bool PoolState::Init(uint32_t workers_count) {
   if (!records.ok()) return false;
   for (uint32_t w = 0; w < workers_count; ++w) {
     auto* const record = new (static_cast<WorkerRecord*>(*records) + w) WorkerRecord;
-    record->phase.store(WorkerRecord::kStarts, std::memory_order_relaxed);
-    record->process.store(0, std::memory_order_relaxed);
-    record->since.store(0, std::memory_order_relaxed);
+    record->Reset();
   }
   workers.store(reinterpret_cast<uint64_t>(*records), std::memory_order_relaxed);
   return AddSegment(0);

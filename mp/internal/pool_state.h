@@ -159,7 +159,15 @@ struct WorkerRecord {
 
   alignas(64) Word phase;
   Word process;  // its id in the process table; 0: it has not begun
+  Word exits;    // 1: something has called exit()
   Word since;  // nanoseconds of CLOCK_MONOTONIC: when it took its task; 0: it has none, or no limit
+
+  void Reset() {
+    phase.store(kStarts, std::memory_order_relaxed);
+    process.store(0, std::memory_order_relaxed);
+    exits.store(0, std::memory_order_relaxed);
+    since.store(0, std::memory_order_relaxed);
+  }
 };
 
 struct PoolTask {

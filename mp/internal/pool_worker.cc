@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <list>
 #include <memory>
 #include <new>
@@ -19,6 +20,8 @@
 #include "mp/internal/pool_value.h"
 #include "mp/internal/task_code.h"
 #include "shared/domain.h"
+#include "shared/internal/lane.h"
+#include "shared/internal/wait.h"
 
 namespace mp::internal {
 namespace {
@@ -27,7 +30,12 @@ constexpr int kInitializerFailed = 1;
 
 class Worker {
  public:
-  Worker(PoolState& pool, const WorkerOrder& order) : pool_(pool), order_(order) {}
+  Worker(PoolState& pool, const WorkerOrder& order) : pool_(pool), order_(order) {
+    this_ = this;
+    // Without memory for it the maker learns of such an end within a second.
+    static_cast<void>(std::atexit(&TellExit));
+    static_cast<void>(std::at_quick_exit(&TellExit));
+  }
 
   absl::Status Initialize(const WorkerInitializer& initializer) const;
   void Break(const absl::Status& why) const;
@@ -39,6 +47,13 @@ class Worker {
     std::unique_ptr<TaskCode> code;
   };
 
+  // This process has no lane any more by then whose end would be told.
+  static void TellExit() {
+    if (this_ == nullptr || this_->generation_ != ForkGeneration()) return;
+    this_->Record().exits.store(1, std::memory_order_release);
+    this_->pool_.Tell();
+  }
+
   // False: it is to leave.
   bool Do(uint32_t task);
   TaskError Run(const PoolTask& task, ResultEncoder& result);
@@ -47,10 +62,15 @@ class Worker {
 
   PoolState& pool_;
   const WorkerOrder& order_;
+  const uint32_t generation_ = ForkGeneration();
   std::list<Job> jobs_;  // the last one used first
+
+  static inline constinit Worker* this_ = nullptr;  // that of this process, until it leaves
 };
 
 absl::Status Worker::Initialize(const WorkerInitializer& initializer) const {
+  // With a lane its death is told at once.
+  static_cast<void>(LaneForNotes());
   Record().process.store(Domain::Current()->ThisProcess().identity(), std::memory_order_release);
   Record().phase.store(WorkerRecord::kInitializes, std::memory_order_release);
   absl::Status status;
@@ -93,6 +113,7 @@ void Worker::Work() {
     const uint32_t task = pool_.AwaitTask(order_.index);
     if (task == PoolState::kNone || !Do(task)) break;
   }
+  this_ = nullptr;
   // Before: a worker that has died, with no task.
   // After:  another one takes its place, though this one is still there.
   // Test:   PoolCrashTest.AWorkerThatLeavesIsReplaced
@@ -109,11 +130,10 @@ bool Worker::Do(uint32_t task) {
         static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec),
         std::memory_order_release);
   }
-  const uint32_t process = ForkGeneration();
   ResultEncoder result;
   TaskError error = Run(it, result);
   // A child that the task has forked, and that has come back from it, is no worker.
-  if (ForkGeneration() != process) return false;
+  if (ForkGeneration() != generation_) return false;
   if (error.status.ok()) error.status = StoreValue(result, pool_, it.result);
   const bool failed = !error.status.ok();
   if (failed) {
