@@ -25,19 +25,15 @@
 #include "examples/01_wordcount/words.h"
 #include "mp/pool.h"
 #include "mp/signals.h"
-#include "sync/event.h"
 
 namespace wordcount {
 namespace {
 
-// How often a file is counted again whose worker was killed, by others than this program.
+// How often a file is counted again whose worker was killed, but by this program.
 constexpr int kRetries = 3;
 
-// In a worker: what `path` adds to the tally. The last file waits, so that there is work as long as
-// there are workers to be killed.
-absl::StatusOr<Tally> CountOne(const mp::Event& kills_made, const std::string& last,
-                               const std::string& path) {
-  if (path == last) kills_made.Wait();
+// In a worker: what the file adds to the tally.
+absl::StatusOr<Tally> CountOne(const std::string& path) {
   absl::StatusOr<FileWords> words = CountFile(path);
   if (words.ok()) return Tally{.words = *std::move(words), .files = 1};
   if (absl::IsResourceExhausted(words.status())) return words.status();  // not the file's fault
@@ -50,12 +46,19 @@ class Killer {
   explicit Killer(const mp::Pool& pool) : pool_(pool) {}
 
   size_t killed() const { return killed_.size(); }
-  void KillOne() {
-    std::vector<pid_t> alive = pool_.worker_pids();
-    std::erase_if(alive, [this](pid_t pid) { return killed_.contains(pid); });
-    if (alive.empty()) return;
-    const pid_t pid = alive[random_() % alive.size()];
-    if (mp::Kill(pid, SIGKILL).ok()) killed_.insert(pid);
+  // False: there is none, and none comes.
+  bool KillOne() {
+    const absl::Time patience = absl::Now() + absl::Minutes(1);
+    for (; absl::Now() < patience; absl::SleepFor(absl::Milliseconds(1))) {
+      std::vector<pid_t> alive = pool_.worker_pids();
+      std::erase_if(alive, [this](pid_t pid) { return killed_.contains(pid); });
+      if (alive.empty()) continue;
+      const pid_t pid = alive[random_() % alive.size()];
+      if (!mp::Kill(pid, SIGKILL).ok()) continue;
+      killed_.insert(pid);
+      return true;
+    }
+    return false;
   }
 
  private:
@@ -70,31 +73,24 @@ struct Outcome {
   size_t killed = 0;
 };
 
-// The first of `kills` workers is killed when 1/(kills+1) of the files is done, and so on.
+// `kills` workers are killed, each when its share of the files is done.
 Outcome CountAll(const std::vector<std::string>& files, size_t workers, size_t kills) {
+  if (files.empty()) return {};
   ProgressBar bar(files.size());
-  Outcome outcome;
-  if (files.empty()) return outcome;
+  workers = std::min(workers, files.size());
   absl::StatusOr<mp::Pool> pool = mp::Pool::Create(
-      {.workers = static_cast<int>(std::min(workers, files.size())),
+      {.workers = static_cast<int>(workers),
        .retries = kRetries + static_cast<int>(kills),
+       .max_in_flight = 4 * workers,
        .on_progress = [&bar](const mp::PoolProgress& so_far) { bar.Update(so_far.done); }});
   if (!pool.ok()) return {.status = pool.status()};
 
-  const mp::Event kills_made;
+  Outcome outcome;
   Killer killer(*pool);
-  mp::PoolResults<Tally> results =
-      pool->ImapUnordered(mp::BindFront(&CountOne, kills_made, files.back()), files);
+  mp::PoolResults<Tally> results = pool->ImapUnordered(&CountOne, files);
   for (size_t done = 0; !results.ended();) {
-    const size_t killed = killer.killed();
-    if (killed == kills) {
-      kills_made.Set();
-    } else if (done >= (killed + 1) * files.size() / (kills + 1)) {
-      killer.KillOne();
-    }
-    const absl::StatusOr<Tally> file =
-        results.Next(killed < kills ? absl::Milliseconds(1) : absl::InfiniteDuration());
-    if (absl::IsDeadlineExceeded(file.status())) continue;  // but there may be somebody to kill
+    if (killer.killed() < (done + 1) * kills / files.size() && killer.KillOne()) continue;
+    const absl::StatusOr<Tally> file = results.Next();
     if (!file.ok()) {
       outcome.status = absl::Status(file.status().code(), absl::StrCat(files[results.index()], ": ",
                                                                        file.status().message()));
