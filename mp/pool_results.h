@@ -33,7 +33,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "mp/internal/crew.h"
+#include "mp/internal/task_runner.h"
 #include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 
@@ -50,8 +50,8 @@ class ResultStream : public TaskSink {
     absl::StatusOr<R> value;
   };
 
-  ResultStream(std::shared_ptr<Crew> crew, bool ordered)
-      : crew_(std::move(crew)), may_feed_(crew_->BeginFeeding()), ordered_(ordered) {}
+  ResultStream(std::shared_ptr<TaskRunner> runner, bool ordered)
+      : runner_(std::move(runner)), may_feed_(runner_->BeginFeeding()), ordered_(ordered) {}
   ~ResultStream() override = default;
 
   // One more chunk is put, and its number returned. False: there is none.
@@ -67,14 +67,14 @@ class ResultStream : public TaskSink {
     }
   }
   void EndFeeding() {
-    if (!std::exchange(fed_all_, true) && may_feed_.ok()) crew_->EndFeeding();
+    if (!std::exchange(fed_all_, true) && may_feed_.ok()) runner_->EndFeeding();
   }
 
   // nullptr: nothing has come by `deadline`; or all has.
   std::unique_ptr<Result> Next(const timespec* deadline) {
     Feed();
     if (!HasNext() && !ended()) {
-      static_cast<void>(crew_->DriveUntil([this] { return HasNext(); }, deadline));
+      static_cast<void>(runner_->DriveUntil([this] { return HasNext(); }, deadline));
       Feed();
     }
     const std::lock_guard lock(mutex_);
@@ -92,7 +92,7 @@ class ResultStream : public TaskSink {
     const std::lock_guard lock(mutex_);
     return fed_all_ && given_ == put_ + extra_ && ready_.empty();
   }
-  const Crew& crew() const { return *crew_; }
+  const TaskRunner& runner() const { return *runner_; }
 
  protected:
   // By its chunk, all that came of that.
@@ -110,13 +110,13 @@ class ResultStream : public TaskSink {
     extra_ = 1;
   }
 
-  const std::shared_ptr<Crew> crew_;
+  const std::shared_ptr<TaskRunner> runner_;
   const absl::Status may_feed_;
 
  private:
   size_t window() const {
     constexpr size_t kMost = 1000;
-    const size_t most = crew_->options().max_in_flight;
+    const size_t most = runner_->max_in_flight();
     return most == 0 ? kMost : most;
   }
   uint64_t UnderWay() const {
@@ -167,7 +167,7 @@ class PoolResults {
       return std::move(result->value);
     }
     if (stream_->ended()) return absl::OutOfRangeError("there are no more results");
-    if (absl::Status status = stream_->crew().CheckIsMaker(); !status.ok()) return status;
+    if (absl::Status status = stream_->runner().CheckIsMaker(); !status.ok()) return status;
     return internal::LateStatus("no result has come in time");
   }
   // Of which item the last one was.

@@ -28,10 +28,12 @@
 #include "mp/internal/codec_error.h"
 #include "mp/internal/pool_value.h"
 #include "mp/internal/sentinel.h"
+#include "mp/internal/task_runner.h"
 #include "mp/on_parent_exit.h"
 #include "shared/domain.h"
 #include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/fatal.h"
 #include "shared/internal/object.h"
 
 namespace mp::internal {
@@ -45,53 +47,15 @@ bool IsBefore(const timespec& a, const timespec& b) {
 
 absl::Status Cancelled() { return absl::CancelledError("the pool was terminated"); }
 
-std::string EndOf(int exitcode) {
-  if (exitcode >= 0) return absl::StrCat("ended with exit code ", exitcode);
-  return absl::StrCat("was killed by signal ", -exitcode, " (", strsignal(-exitcode), ")");
-}
-
 }  // namespace
-
-// Outcomes -------------------------------------------------------------------------------------
-
-absl::Status TaskOutcome::StatusOf(size_t index) const {
-  TaskFailure at = failure;
-  at.index = index;
-  switch (kind) {
-    case Kind::kDone:
-      return absl::OkStatus();
-    case Kind::kDropped:
-      return why;
-    case Kind::kError: {
-      if (!error.threw) return error.status;
-      absl::Status status(error.status.code(),
-                          absl::StrCat("task ", index, " threw: ", error.status.message()));
-      SetTaskFailure(status, at);
-      return status;
-    }
-    case Kind::kLost: {
-      const std::string what =
-          at.reason == TaskFailure::Reason::kTimeLimit
-              ? absl::StrCat("took longer than its time limit, and its worker (pid ", at.pid,
-                             ") was killed")
-              : absl::StrCat("was lost: its worker (pid ", at.pid, ") ", EndOf(at.exitcode));
-      absl::Status status = absl::AbortedError(
-          absl::StrCat("task ", index, " ", what,
-                       at.attempt > 1 ? absl::StrCat(", at attempt ", at.attempt) : ""));
-      SetTaskFailure(status, at);
-      return status;
-    }
-  }
-  return absl::InternalError("");
-}
 
 // Jobs -----------------------------------------------------------------------------------------
 
-class Crew::Job {
+class Crew::PoolJob final : public TaskRunner::Job {
  public:
   // A block of this process's, and a value of the pool's.
-  Job(TaskNote* note, std::shared_ptr<JobBook> book) : note_(note), book_(std::move(book)) {}
-  ~Job() {
+  PoolJob(TaskNote* note, std::shared_ptr<JobBook> book) : note_(note), book_(std::move(book)) {}
+  ~PoolJob() override {
     // In a child of the pool's maker they are its parent's.
     if (generation_ != ForkGeneration()) return;
     {
@@ -101,8 +65,6 @@ class Crew::Job {
     FreeValue(note_->value);
     Domain::Current()->Free(note_);
   }
-  Job(const Job&) = delete;
-  Job& operator=(const Job&) = delete;
 
   const TaskNote* note() const { return note_; }
 
@@ -134,7 +96,7 @@ absl::StatusOr<Crew::JobPointer> Crew::MakeJob(const TaskCode& code) {
     domain.Free(note);
     return status;
   }
-  return std::make_shared<const Job>(note, book_);
+  return std::make_shared<const PoolJob>(note, book_);
 }
 
 absl::StatusOr<Crew::JobPointer> Crew::KnownJob(const JobKey& key, const TaskCode& code) {
@@ -162,6 +124,27 @@ Crew::Crew(const PoolOptions& options, PoolState* state)
       state_(state),
       maker_(*state_),
       news_(maker_.LookForNews()) {}
+
+absl::StatusOr<std::shared_ptr<Crew>> MakeCrew(PoolOptions options, std::string_view what) {
+  std::string why;
+  if (options.workers == 0) options.workers = mp::UsableCpuCount();
+  if (options.workers < 0 || options.workers > static_cast<int>(PoolState::kMostWorkers)) {
+    why = absl::StrCat(options.workers, " workers");
+  } else if (options.retries < 0) {
+    why = absl::StrCat(options.retries, " retries");
+  } else if (!(options.task_timeout > absl::ZeroDuration())) {
+    why = "a task_timeout of nothing";
+  } else {
+    return Crew::Make(options);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(what, ": ", why));
+}
+
+std::shared_ptr<Crew> CrewOrDie(const PoolOptions& options, std::string_view what) {
+  absl::StatusOr<std::shared_ptr<Crew>> crew = MakeCrew(options, what);
+  if (!crew.ok()) Fatal(absl::StrCat(what, ": ", crew.status().ToString()));
+  return *std::move(crew);
+}
 
 absl::StatusOr<std::shared_ptr<Crew>> Crew::Make(const PoolOptions& options) {
   const absl::StatusOr<Domain*> domain = Domain::Get();
@@ -263,7 +246,7 @@ absl::StatusOr<uint32_t> Crew::Put(const JobPointer& job, const std::shared_ptr<
   const absl::StatusOr<uint32_t> task = maker_.Allocate();
   if (!task.ok()) return task.status();
   PoolTask& it = (*state_)[*task];
-  it.job = job->note();
+  it.job = static_cast<const PoolJob&>(*job).note();
   if (absl::Status status = StoreValue(argument, *state_, it.argument); !status.ok()) {
     it.argument.Clear();
     maker_.Unallocate(*task);
@@ -325,22 +308,16 @@ void Crew::EndFeeding() {
 // Outcomes -------------------------------------------------------------------------------------
 
 Crew::Harvested Crew::OutcomeOf(uint32_t task) {
-  const PoolTask& it = (*state_)[task];
-  Harvested harvested = {
-      .task = task, .entry = std::move(entries_[task]), .outcome = {TaskOutcome::Kind::kDone}};
-  entries_[task] = {};
-  TaskOutcome& outcome = harvested.outcome;
+  Harvested harvested = {.task = task, .entry = std::move(entries_[task]), .trouble = nullptr};
   const TaskWord as = maker_.Look(task);
-  if (as.phase == Phase::kDone) {
-    outcome.bytes = it.result.View();
-    outcome.handles = it.result.Handles();
-    return harvested;
-  }
+  if (as.phase == Phase::kDone) return harvested;
+  harvested.trouble = std::make_unique<TaskOutcome>();
+  TaskOutcome& outcome = *harvested.trouble;
   outcome.kind = TaskOutcome::Kind::kError;
   outcome.failure = {.pid = workers_[as.worker].process.pid(),
                      .attempt = harvested.entry.attempt,
                      .reason = TaskFailure::Reason::kThrew};
-  Decoder decoder(it.result.View());
+  Decoder decoder((*state_)[task].result.View());
   const absl::Status decoded =
       Guarded(absl::StatusCode::kDataLoss, [&] { outcome.error = TaskError::Get(decoder); });
   if (!decoded.ok()) {
@@ -354,11 +331,10 @@ Crew::Harvested Crew::OutcomeOf(uint32_t task) {
 }
 
 Crew::Harvested Crew::DropOutcome(uint32_t task, const absl::Status& why) {
-  Harvested harvested = {.task = task,
-                         .entry = std::move(entries_[task]),
-                         .outcome = {.kind = TaskOutcome::Kind::kDropped, .why = why}};
-  entries_[task] = {};
-  return harvested;
+  return {.task = task,
+          .entry = std::move(entries_[task]),
+          .trouble = std::make_unique<TaskOutcome>(
+              TaskOutcome{.kind = TaskOutcome::Kind::kDropped, .why = why})};
 }
 
 void Crew::CollectFinished(std::vector<Harvested>& harvested) {
@@ -369,9 +345,14 @@ void Crew::CollectFinished(std::vector<Harvested>& harvested) {
 void Crew::HandOver(Lock& lock, std::vector<Harvested>& harvested) {
   if (harvested.empty()) return;
   lock.unlock();
-  for (Harvested& one : harvested) one.entry.sink->Take(one.entry.index, one.outcome);
   for (Harvested& one : harvested) {
     PoolTask& it = (*state_)[one.task];
+    if (one.trouble != nullptr) {
+      one.entry.sink->Take(one.entry.index, *one.trouble);
+    } else {
+      Decoder decoder(it.result.View(), it.result.Handles());
+      one.entry.sink->Take(one.entry.index, {.result = &decoder});
+    }
     FreeValue(it.result);
     FreeValue(it.argument);
   }
@@ -463,7 +444,7 @@ void Crew::HealOne(uint32_t w, int exitcode, std::vector<Harvested>& harvested) 
   const int kMostDeaths = 3 + static_cast<int>(workers_.size());
   if (exitcode >= 0 || ++initializer_deaths_ >= kMostDeaths) {
     Break(absl::AbortedError(absl::StrCat(Describe(), ": its initializer: the worker (pid ", pid,
-                                          ") ", EndOf(exitcode))),
+                                          ") ", DescribeEnd(exitcode))),
           harvested);
   }
 }
@@ -474,8 +455,8 @@ void Crew::LoseTask(uint32_t task, const TaskFailure& failure, std::vector<Harve
     return;
   }
   Harvested lost = DropOutcome(task, absl::OkStatus());
-  lost.outcome.kind = TaskOutcome::Kind::kLost;
-  lost.outcome.failure = failure;
+  lost.trouble->kind = TaskOutcome::Kind::kLost;
+  lost.trouble->failure = failure;
   harvested.push_back(std::move(lost));
 }
 
@@ -492,6 +473,7 @@ bool Crew::PutAgain(uint32_t task) {
   entries_[*again] = std::move(entries_[task]);
   entries_[task] = {};
   ++entries_[*again].attempt;
+  entries_[*again].sink->MoveTo(*again);
   maker_.Recycle(task);
   maker_.Put(*again);
   state_->WakeWorkers(1);
@@ -576,8 +558,7 @@ void Crew::DropAll(const absl::Status& why, bool taken, std::vector<Harvested>& 
 // To wait --------------------------------------------------------------------------------------
 
 // By the one that drives: whether anything has happened.
-bool Crew::Drive(Lock& lock) {
-  std::vector<Harvested> harvested;
+bool Crew::Drive(Lock& lock, std::vector<Harvested>& harvested) {
   const PoolMaker::News news = maker_.LookForNews();
   CollectFinished(harvested);
   if (news != news_ || dying_) {
@@ -589,38 +570,50 @@ bool Crew::Drive(Lock& lock) {
   return true;
 }
 
-bool Crew::DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline) {
-  // So often in vain it looks for what tells nothing: a worker that has ended by itself.
-  constexpr absl::Duration kSlice = absl::Milliseconds(50);
+bool Crew::DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline,
+                      absl::FunctionRef<size_t()> to_come) {
   if (!IsMaker()) return false;
+  std::vector<Harvested> harvested;  // here, so that its memory is used again
   Lock lock(mutex_);
   while (!done()) {
+    const bool late = CancelScope::IsLate(deadline);
     if (driving_) {
-      if (CancelScope::IsLate(deadline)) return false;
-      const absl::Duration left =
-          deadline == nullptr ? absl::InfiniteDuration() : TimeLeft(*deadline);
-      const bool slices = CancelScope::Innermost() != nullptr;
-      changed_.wait_for(
-          lock, absl::ToChronoNanoseconds(std::min({left, slices ? kSlice : absl::Seconds(1)})));
+      if (late) return false;
+      WaitForOther(lock, deadline);
       continue;
     }
     driving_ = true;
-    const bool any = Drive(lock);
-    if (!any && !done() && !CancelScope::IsLate(deadline)) {
+    if (!Drive(lock, harvested) && !late && !done()) {
       const PoolMaker::News news = news_;
       std::optional<timespec> next = LookAtTimes();
       if (!next.has_value() || (deadline != nullptr && IsBefore(*deadline, *next))) {
         next = deadline == nullptr ? std::optional<timespec>() : *deadline;
       }
+      const size_t at_least = others_ == 0 ? std::max<size_t>(1, to_come()) : 1;
+      sleeps_ = at_least > 1;
       lock.unlock();
-      maker_.AwaitFinished(news, next.has_value() ? &*next : nullptr);
+      maker_.AwaitFinished(at_least, news, next.has_value() ? &*next : nullptr);
       lock.lock();
+      sleeps_ = false;
     }
     driving_ = false;
-    changed_.notify_all();
-    if (!any && !done() && CancelScope::IsLate(deadline) && !Drive(lock)) return done();
+    if (others_ != 0) changed_.notify_all();
+    if (late) return done();
   }
   return true;
+}
+
+void Crew::WaitForOther(Lock& lock, const timespec* deadline) {
+  // So often it looks whether it is cancelled, of which nobody tells it.
+  constexpr absl::Duration kSlice = absl::Milliseconds(50);
+  // For one outcome, maybe.
+  if (std::exchange(sleeps_, false)) state_->Tell();
+  const absl::Duration left = deadline == nullptr ? absl::InfiniteDuration() : TimeLeft(*deadline);
+  const bool slices = CancelScope::Innermost() != nullptr;
+  ++others_;
+  changed_.wait_for(
+      lock, absl::ToChronoNanoseconds(std::min({left, slices ? kSlice : absl::Seconds(1)})));
+  --others_;
 }
 
 // Kills those whose time is over; when to look again.
@@ -689,6 +682,14 @@ void Crew::Close() {
   const Lock lock(mutex_);
   closed_ = true;
   CloseIfDone();
+}
+
+void Crew::CancelWaiting() {
+  std::vector<Harvested> harvested;
+  Lock lock(mutex_);
+  DropAll(absl::CancelledError("the pool was shut down"), /*taken=*/false, harvested);
+  HandOver(lock, harvested);
+  changed_.notify_all();
 }
 
 void Crew::Terminate(int signal) {

@@ -23,12 +23,13 @@
 #include "mp/codec.h"
 #include "mp/future.h"
 #include "mp/internal/codec_error.h"
-#include "mp/internal/crew.h"
 #include "mp/internal/future_state.h"
 #include "mp/internal/one_call.h"
 #include "mp/internal/progress.h"
 #include "mp/internal/task_code.h"
+#include "mp/internal/task_runner.h"
 #include "mp/pool_results.h"
+#include "shared/internal/atomic.h"
 
 namespace mp::internal {
 
@@ -75,12 +76,12 @@ class ItemSource {
 template <class R>
 class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
  public:
-  MapCall(std::shared_ptr<Crew> crew, size_t items, size_t chunksize)
-      : crew_(std::move(crew)),
-        driver_(crew_),
+  MapCall(std::shared_ptr<TaskRunner> runner, size_t items, size_t chunksize)
+      : runner_(std::move(runner)),
+        driver_(runner_),
         chunksize_(chunksize),
         results_(items),
-        progress_(crew_->options().on_progress, items) {}
+        progress_(runner_->on_progress(), items) {}
 
   const std::shared_ptr<FutureDriver>& driver() const override { return driver_; }
   bool Cancel() override { return false; }
@@ -99,10 +100,7 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
     End(first, std::move(status), /*is_task=*/true);
   }
   // One more task is to come; and what is not, and why.
-  void BeginTask() {
-    const std::lock_guard lock(mutex_);
-    ++open_;
-  }
+  void BeginTask() { open_.fetch_add(1, std::memory_order_relaxed); }
   void Fail(size_t item, absl::Status why) { End(item, std::move(why), /*is_task=*/false); }
   void EndTask(size_t item, absl::Status why) { End(item, std::move(why), /*is_task=*/true); }
   void EndFeeding() {
@@ -111,10 +109,8 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
     CompleteIfDone();
   }
   // Tasks that are not done.
-  size_t open() const {
-    const std::lock_guard lock(mutex_);
-    return open_;
-  }
+  size_t open() const { return open_.load(std::memory_order_relaxed); }
+  size_t to_come() const override { return open(); }
 
  private:
   using Slot = std::conditional_t<std::default_initializable<R>, R, std::optional<R>>;
@@ -125,11 +121,11 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
       failed_ = item;
       failure_ = std::move(status);
     }
-    if (is_task) --open_;
+    if (is_task) open_.fetch_sub(1, std::memory_order_relaxed);
     CompleteIfDone();
   }
   void CompleteIfDone() {
-    if (!fed_all_ || open_ != 0) return;
+    if (!fed_all_ || open() != 0) return;
     if (!failure_.ok()) {
       this->Set(failure_);
     } else if constexpr (std::same_as<Slot, R>) {
@@ -142,14 +138,14 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
     }
   }
 
-  const std::shared_ptr<Crew> crew_;
+  const std::shared_ptr<TaskRunner> runner_;
   const std::shared_ptr<FutureDriver> driver_;
   const size_t chunksize_;
   std::vector<Slot> results_;
   Progress progress_;
-  mutable std::mutex mutex_;
+  Atomic<size_t> open_{0};
+  std::mutex mutex_;
   // Under it:
-  size_t open_ = 0;
   bool fed_all_ = false;
   size_t failed_ = 0;
   absl::Status failure_;
@@ -168,14 +164,14 @@ class ImapCall final
 
  public:
   // `range`: a view.
-  ImapCall(std::shared_ptr<Crew> crew, Range range, absl::StatusOr<Crew::JobPointer> job,
-           size_t chunksize, bool ordered)
-      : Stream(std::move(crew), ordered),
+  ImapCall(std::shared_ptr<TaskRunner> runner, Range range,
+           absl::StatusOr<TaskRunner::JobPointer> job, size_t chunksize, bool ordered)
+      : Stream(std::move(runner), ordered),
         range_(std::move(range)),
         source_(range_),
         job_(std::move(job)),
         chunksize_(chunksize),
-        progress_(this->crew_->options().on_progress, 0) {}
+        progress_(this->runner_->on_progress(), 0) {}
 
   bool FeedOne(uint64_t chunk) override {
     if (failed_) return false;
@@ -234,19 +230,23 @@ class ImapCall final
       const std::lock_guard lock(mutex_);
       sizes_[chunk] = *items;
     }
-    return this->crew_->Put(*job_, this->shared_from_this(), chunk, argument, /*feeds=*/true)
+    return this->runner_->Put(*job_, this->shared_from_this(), chunk, argument, /*feeds=*/true)
         .status();
   }
 
   Range range_;
   ItemSource<Range> source_;
-  const absl::StatusOr<Crew::JobPointer> job_;
+  const absl::StatusOr<TaskRunner::JobPointer> job_;
   const size_t chunksize_;
   bool failed_ = false;
   Progress progress_;
   std::mutex mutex_;
   std::map<uint64_t, size_t> sizes_;  // under it: of chunks that are under way
 };
+
+template <bool kStar, class F, class Range>
+using EachResult =
+    typename ItemParts<kStar, std::ranges::range_value_t<Range>>::template Result<Stored<F>>;
 
 template <bool kStar, class F, class RangeReference>
 struct EachCall {
@@ -265,27 +265,27 @@ struct EachCall {
   }
 
   template <class From>
-  static absl::StatusOr<std::vector<R>> Map(const std::shared_ptr<Crew>& crew, From&& f,
+  static absl::StatusOr<std::vector<R>> Map(const std::shared_ptr<TaskRunner>& runner, From&& f,
                                             Range& range, size_t chunksize) {
-    return Begin(crew, F(std::forward<From>(f)), range, chunksize, /*waits=*/true).Get();
+    return Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/true).Get();
   }
   template <class From>
-  static Future<std::vector<R>> MapAsync(const std::shared_ptr<Crew>& crew, From&& f, Range& range,
-                                         size_t chunksize) {
-    return Begin(crew, F(std::forward<From>(f)), range, chunksize, /*waits=*/false);
+  static Future<std::vector<R>> MapAsync(const std::shared_ptr<TaskRunner>& runner, From&& f,
+                                         Range& range, size_t chunksize) {
+    return Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/false);
   }
 
   template <class From>
-  static PoolResults<R> Imap(const std::shared_ptr<Crew>& crew, From&& f, RangeReference&& range,
-                             size_t chunksize, bool ordered) {
+  static PoolResults<R> Imap(const std::shared_ptr<TaskRunner>& runner, From&& f,
+                             RangeReference&& range, size_t chunksize, bool ordered) {
     static_assert(MustBe());
     using View = std::views::all_t<RangeReference>;
     using Stream = ImapCall<F, View, kStar>;
-    absl::StatusOr<Crew::JobPointer> job =
-        JobOf<EachCode<F, Item, kStar, true>>(*crew, F(std::forward<From>(f)));
+    absl::StatusOr<TaskRunner::JobPointer> job =
+        JobOf<EachCode<F, Item, kStar, true>>(*runner, F(std::forward<From>(f)));
     if (chunksize == 0) job = absl::InvalidArgumentError("Imap: a chunksize of 0");
     return PoolResults<R>(
-        std::make_shared<Stream>(crew, std::views::all(std::forward<RangeReference>(range)),
+        std::make_shared<Stream>(runner, std::views::all(std::forward<RangeReference>(range)),
                                  std::move(job), chunksize, ordered));
   }
 
@@ -296,33 +296,33 @@ struct EachCall {
     return std::max<size_t>(1, (items + parts - 1) / parts);
   }
 
-  static Future<std::vector<R>> Begin(const std::shared_ptr<Crew>& crew, const F& f, Range& range,
-                                      size_t chunksize, bool waits) {
+  static Future<std::vector<R>> Begin(const std::shared_ptr<TaskRunner>& runner, const F& f,
+                                      Range& range, size_t chunksize, bool waits) {
     static_assert(MustBe());
     if constexpr (!std::ranges::sized_range<Range>) {
       std::vector<Item> items;
       const absl::Status status = Guarded(absl::StatusCode::kInternal, [&] {
         for (auto&& item : range) items.push_back(std::forward<decltype(item)>(item));
       });
-      auto call = EachCall<kStar, F, std::vector<Item>&>::BeginSized(crew, f, items, chunksize,
+      auto call = EachCall<kStar, F, std::vector<Item>&>::BeginSized(runner, f, items, chunksize,
                                                                      waits, status);
       return call;
     } else {
-      return BeginSized(crew, f, range, chunksize, waits, absl::OkStatus());
+      return BeginSized(runner, f, range, chunksize, waits, absl::OkStatus());
     }
   }
 
  public:
-  static Future<std::vector<R>> BeginSized(const std::shared_ptr<Crew>& crew, const F& f,
+  static Future<std::vector<R>> BeginSized(const std::shared_ptr<TaskRunner>& runner, const F& f,
                                            Range& range, size_t chunksize, bool waits,
                                            absl::Status status) {
     const size_t items = std::ranges::size(range);
-    if (chunksize == 0) chunksize = DefaultChunk(items, crew->workers());
-    auto call = std::make_shared<Call>(crew, items, chunksize);
-    if (status.ok()) status = crew->BeginFeeding();
+    if (chunksize == 0) chunksize = DefaultChunk(items, runner->workers());
+    auto call = std::make_shared<Call>(runner, items, chunksize);
+    if (status.ok()) status = runner->BeginFeeding();
     if (status.ok()) {
-      status = Feed(*crew, f, range, items, chunksize, waits, call);
-      crew->EndFeeding();
+      status = Feed(*runner, f, range, items, chunksize, waits, call);
+      runner->EndFeeding();
     }
     if (!status.ok()) call->Fail(0, std::move(status));
     call->EndFeeding();
@@ -330,20 +330,21 @@ struct EachCall {
   }
 
  private:
-  static absl::Status Feed(Crew& crew, const F& f, Range& range, size_t items, size_t chunksize,
-                           bool waits, const std::shared_ptr<Call>& call) {
+  static absl::Status Feed(TaskRunner& runner, const F& f, Range& range, size_t items,
+                           size_t chunksize, bool waits, const std::shared_ptr<Call>& call) {
     // Who waits puts no more than keeps the workers busy: memory that was just used is fast.
     constexpr size_t kWindow = 1024;
     if (items == 0) return absl::OkStatus();
-    const absl::StatusOr<Crew::JobPointer> job = JobOf<Code>(crew, f);
+    const absl::StatusOr<TaskRunner::JobPointer> job = JobOf<Code>(runner, f);
     if (!job.ok()) return job.status();
     ItemSource<Range> source(range);
     for (size_t chunk = 0; chunk * chunksize < items; ++chunk) {
       if (waits && call->open() >= kWindow) {
-        static_cast<void>(
-            crew.DriveUntil([&] { return call->open() <= kWindow / 2; }, &kUncancelled));
+        static_cast<void>(runner.DriveUntil(
+            [&] { return call->open() <= kWindow / 2; }, &kUncancelled,
+            [&] { return std::max(call->open(), kWindow / 2 + 1) - kWindow / 2; }));
       }
-      if (absl::Status status = crew.AwaitRoom(); !status.ok()) return status;
+      if (absl::Status status = runner.AwaitRoom(); !status.ok()) return status;
       Encoder argument;
       const absl::StatusOr<size_t> count = source.Next(chunksize, argument);
       absl::Status status = count.status();
@@ -352,7 +353,7 @@ struct EachCall {
       }
       if (status.ok()) {
         call->BeginTask();
-        status = crew.Put(*job, call, chunk, argument, /*feeds=*/true).status();
+        status = runner.Put(*job, call, chunk, argument, /*feeds=*/true).status();
         if (!status.ok()) call->EndTask(chunk * chunksize, status);
       }
       if (!status.ok()) {
