@@ -7,14 +7,18 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <ranges>
+#include <string_view>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,6 +27,7 @@
 #include "mp/codec.h"
 #include "mp/future.h"
 #include "mp/internal/codec_error.h"
+#include "mp/internal/encoder_access.h"
 #include "mp/internal/future_state.h"
 #include "mp/internal/one_call.h"
 #include "mp/internal/progress.h"
@@ -50,7 +55,15 @@ class ItemSource {
     size_t count = 0;
     absl::Status status = Guarded(absl::StatusCode::kInternal, [&] {
       items_.clear();
-      if constexpr (kStays) {
+      if constexpr (kStays && std::ranges::contiguous_range<Range> &&
+                    std::sized_sentinel_for<std::ranges::sentinel_t<Range>,
+                                            std::ranges::iterator_t<Range>> &&
+                    kAreBytes<Item>) {
+        count = std::min(most, static_cast<size_t>(end_ - at_));
+        encoder.PutLength(count);
+        EncoderAccess::PutLong(encoder, std::to_address(at_), count * sizeof(Item));
+        at_ += static_cast<std::ranges::range_difference_t<Range>>(count);
+      } else if constexpr (kStays) {
         auto end = at_;
         for (; count < most && end != end_; ++count) ++end;
         encoder.PutLength(count);
@@ -93,7 +106,12 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
     absl::Status status = outcome.StatusOf(first + outcome.error.item);
     if (outcome.kind == TaskOutcome::Kind::kDone) {
       status = DecodeOutcome(outcome, [&](Decoder& decoder) {
-        for (size_t i = 0; i < items; ++i) results_[first + i] = GetTaskResult<R>(decoder);
+        if constexpr (std::same_as<Slot, R> && kAreBytes<R> && !std::same_as<R, std::monostate>) {
+          const std::string_view bytes = decoder.View(items * sizeof(R));
+          std::memcpy(&results_[first], bytes.data(), bytes.size());
+        } else {
+          for (size_t i = 0; i < items; ++i) results_[first + i] = GetTaskResult<R>(decoder);
+        }
       });
     }
     progress_.Add(items, status.ok() ? 0 : items);
@@ -267,12 +285,17 @@ struct EachCall {
   template <class From>
   static absl::StatusOr<std::vector<R>> Map(const std::shared_ptr<TaskRunner>& runner, From&& f,
                                             Range& range, size_t chunksize) {
-    return Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/true).Get();
+    const std::shared_ptr<Call> call =
+        Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/true);
+    // Nobody else has it.
+    if (call->Await(nullptr)) return call->TakeValue();
+    return Future<std::vector<R>>(call).Get(absl::ZeroDuration());
   }
   template <class From>
   static Future<std::vector<R>> MapAsync(const std::shared_ptr<TaskRunner>& runner, From&& f,
                                          Range& range, size_t chunksize) {
-    return Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/false);
+    return Future<std::vector<R>>(
+        Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/false));
   }
 
   template <class From>
@@ -296,26 +319,25 @@ struct EachCall {
     return std::max<size_t>(1, (items + parts - 1) / parts);
   }
 
-  static Future<std::vector<R>> Begin(const std::shared_ptr<TaskRunner>& runner, const F& f,
-                                      Range& range, size_t chunksize, bool waits) {
+  static std::shared_ptr<Call> Begin(const std::shared_ptr<TaskRunner>& runner, const F& f,
+                                     Range& range, size_t chunksize, bool waits) {
     static_assert(MustBe());
     if constexpr (!std::ranges::sized_range<Range>) {
       std::vector<Item> items;
       const absl::Status status = Guarded(absl::StatusCode::kInternal, [&] {
         for (auto&& item : range) items.push_back(std::forward<decltype(item)>(item));
       });
-      auto call = EachCall<kStar, F, std::vector<Item>&>::BeginSized(runner, f, items, chunksize,
-                                                                     waits, status);
-      return call;
+      return EachCall<kStar, F, std::vector<Item>&>::BeginSized(runner, f, items, chunksize, waits,
+                                                                status);
     } else {
       return BeginSized(runner, f, range, chunksize, waits, absl::OkStatus());
     }
   }
 
  public:
-  static Future<std::vector<R>> BeginSized(const std::shared_ptr<TaskRunner>& runner, const F& f,
-                                           Range& range, size_t chunksize, bool waits,
-                                           absl::Status status) {
+  static std::shared_ptr<Call> BeginSized(const std::shared_ptr<TaskRunner>& runner, const F& f,
+                                          Range& range, size_t chunksize, bool waits,
+                                          absl::Status status) {
     const size_t items = std::ranges::size(range);
     if (chunksize == 0) chunksize = DefaultChunk(items, runner->workers());
     auto call = std::make_shared<Call>(runner, items, chunksize);
@@ -326,7 +348,7 @@ struct EachCall {
     }
     if (!status.ok()) call->Fail(0, std::move(status));
     call->EndFeeding();
-    return Future<std::vector<R>>(std::move(call));
+    return call;
   }
 
  private:

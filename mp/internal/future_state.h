@@ -79,6 +79,8 @@ class FutureState : public FutureBase {
  public:
   // Once it is done.
   const absl::StatusOr<R>& value() const { return value_; }
+  // By the only one who has it.
+  absl::StatusOr<R> TakeValue() { return std::move(value_); }
   absl::Status status() const final { return value_.status(); }
 
  protected:

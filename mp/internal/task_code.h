@@ -30,6 +30,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "mp/codec.h"
+#include "mp/internal/bytes_codec.h"
+#include "mp/internal/encoder_access.h"
+#include "mp/internal/kind.h"
 #include "mp/internal/part.h"
 #include "mp/internal/status_bytes.h"
 #include "mp/internal/target.h"
@@ -56,6 +59,10 @@ struct TaskError {
   }
 };
 
+// Values that lie side by side in a message, as they do in memory.
+template <class T>
+inline constexpr bool kAreBytes = kKind<T> == Kind::kBytes && !HasWrongBytes<T>();
+
 // Of what a task returns, which ends before it is copied into a message: it is kept until this
 // ends.
 class ResultEncoder : public Encoder {
@@ -74,6 +81,15 @@ class ResultEncoder : public Encoder {
       Put(*kept);
       kept_.push_back(std::move(kept));
     }
+  }
+
+  // As one PutResult() for each.
+  template <class R>
+  requires kAreBytes<R>
+  void PutResults(std::vector<R> results) {
+    auto kept = std::make_shared<const std::vector<R>>(std::move(results));
+    EncoderAccess::PutLong(*this, kept->data(), kept->size() * sizeof(R));
+    kept_.push_back(std::move(kept));
   }
 
  private:
@@ -253,13 +269,26 @@ class EachCode final : public TaskCodeOf<EachCode<F, A, kStar, kItsOwn>, F> {
       }
       return {};
     } else {
+      // The same bytes in either way.
+      constexpr bool kAtOnce = kAreBytes<Result> && !std::is_same_v<Result, std::monostate>;
+      std::conditional_t<kAtOnce, std::vector<Result>, std::monostate> results;
+      if constexpr (kAtOnce) results.reserve(items);
       TaskError error = Attempt([&] {
         absl::Status status;
         for (; at < items && status.ok(); ++at) {
-          status = call([&]<class R>(R&& r) { result.PutResult(std::forward<R>(r)); });
+          status = call([&]<class R>(R&& r) {
+            if constexpr (kAtOnce) {
+              results.push_back(std::forward<R>(r));
+            } else {
+              result.PutResult(std::forward<R>(r));
+            }
+          });
         }
         return status;
       });
+      if constexpr (kAtOnce) {
+        if (error.status.ok()) result.PutResults(std::move(results));
+      }
       // The one that failed; that threw has not been counted.
       error.item = error.threw || error.status.ok() ? at : at - 1;
       return error;
