@@ -30,7 +30,7 @@ absl::StatusOr<std::unique_ptr<ProcessPoolExecutor>> ProcessPoolExecutor::Create
 
 ProcessPoolExecutor::~ProcessPoolExecutor() {
   if (!crew_->IsMaker() || crew_->closed()) return;
-  Shutdown();
+  ProcessPoolExecutor::Shutdown(/*wait=*/true, /*cancel_futures=*/false);
 }
 
 void ProcessPoolExecutor::Shutdown(bool wait, bool cancel_futures) {

@@ -30,7 +30,7 @@
 
 namespace mp {
 
-class ProcessPoolExecutor final : public Executor {
+class ProcessPoolExecutor : public Executor {
  public:
   // As many workers as this process may use processors. Ends the process, with a line that says
   // why, where Create() would fail.

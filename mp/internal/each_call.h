@@ -196,6 +196,7 @@ class ImapCall final
     if (absl::Status status = TryFeed(chunk); !status.ok()) {
       failed_ = true;
       if (!absl::IsOutOfRange(status)) this->DeliverLast(chunk, chunk * chunksize_, status);
+      progress_.SetTotal(fed_);
       return false;
     }
     return true;
@@ -248,8 +249,11 @@ class ImapCall final
       const std::lock_guard lock(mutex_);
       sizes_[chunk] = *items;
     }
-    return this->runner_->Put(*job_, this->shared_from_this(), chunk, argument, /*feeds=*/true)
-        .status();
+    absl::Status status =
+        this->runner_->Put(*job_, this->shared_from_this(), chunk, argument, /*feeds=*/true)
+            .status();
+    if (status.ok()) fed_ += *items;
+    return status;
   }
 
   Range range_;
@@ -257,6 +261,7 @@ class ImapCall final
   const absl::StatusOr<TaskRunner::JobPointer> job_;
   const size_t chunksize_;
   bool failed_ = false;
+  size_t fed_ = 0;  // items
   Progress progress_;
   std::mutex mutex_;
   std::map<uint64_t, size_t> sizes_;  // under it: of chunks that are under way

@@ -113,6 +113,8 @@ void Worker::Work() {
     const uint32_t task = pool_.AwaitTask(order_.index);
     if (task == PoolState::kNone || !Do(task)) break;
   }
+  // Nor does a child of the worker's leave for it.
+  if (ForkGeneration() != generation_) return;
   this_ = nullptr;
   // Before: a worker that has died, with no task.
   // After:  another one takes its place, though this one is still there.

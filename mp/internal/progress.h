@@ -24,11 +24,24 @@ class Progress {
   }
 
   void Add(size_t done, size_t failed) {
-    constexpr absl::Duration kPause = absl::Milliseconds(100);
     if (tell_ == nullptr) return;
     const std::lock_guard lock(mutex_);
     so_far_.done += done;
     so_far_.failed += failed;
+    Tell();
+  }
+  // From now on it is known.
+  void SetTotal(size_t total) {
+    if (tell_ == nullptr) return;
+    const std::lock_guard lock(mutex_);
+    so_far_.total = total;
+    Tell();
+  }
+
+ private:
+  // Under mutex_.
+  void Tell() {
+    constexpr absl::Duration kPause = absl::Milliseconds(100);
     const absl::Time now = absl::Now();
     if (now < next_ && so_far_.done != so_far_.total) return;
     next_ = now + kPause;
@@ -37,7 +50,6 @@ class Progress {
     CallBack([this] { tell_(so_far_); });
   }
 
- private:
   const std::function<void(const PoolProgress&)> tell_;
   std::mutex mutex_;
   // Under it:

@@ -176,7 +176,8 @@ TEST(PoolTest, TakesWhatAFunctionReturns) {
   EXPECT_EQ(pool.Apply(&Join, "n", 1).value(), "n1");
   EXPECT_EQ(pool.Apply([] {}).value(), std::monostate());
   EXPECT_EQ(pool.Apply([] { return absl::OkStatus(); }).value(), std::monostate());
-  EXPECT_EQ(pool.Apply([] { return absl::NotFoundError("it"); }).status(), absl::NotFoundError("it"));
+  EXPECT_EQ(pool.Apply([] { return absl::NotFoundError("it"); }).status(),
+            absl::NotFoundError("it"));
   EXPECT_EQ(pool.Apply(&NoSevens, 8).value(), 8);
   const std::string big(size_t{1} << 20, 'x');
   EXPECT_EQ(pool.Apply([](std::string text) { return text + "y"; }, big).value(), big + "y");
@@ -385,6 +386,44 @@ TEST(PoolTest, WhoExitsOrClosesEverythingLosesItsTaskAlone) {
   EXPECT_EQ(pool.Map(&Square, Numbers(10)).value(), Squares(10));
 }
 
+// It never ends by itself, and is no worker any more.
+TEST(PoolTest, WhoBecomesAnotherProgramLosesItsTask) {
+  Pool pool(1);
+  const absl::Status status =
+      pool.Apply([] { return execlp("sleep", "sleep", "infinity", nullptr); }).status();
+  EXPECT_TRUE(absl::IsAborted(status)) << status;
+  EXPECT_EQ(GetTaskFailure(status)->exitcode, -SIGKILL);
+  EXPECT_EQ(pool.Apply(&Square, 3).value(), 9);
+}
+
+TEST(PoolTest, ChildrenOfATaskAreNoWorkers) {
+  Pool pool(1);
+  const auto forks = [](bool exits) {
+    const pid_t pid = fork();
+    // It comes back from the task, or ends by exit(): both are not the worker's end.
+    if (pid == 0 && exits) std::exit(0);
+    if (pid == 0) return getpid();
+    int status = 0;
+    return waitpid(pid, &status, 0) == pid ? getpid() : 0;
+  };
+  const pid_t worker = pool.worker_pids().front();
+  EXPECT_EQ(pool.Apply(forks, true).value(), worker);
+  EXPECT_EQ(pool.Apply(forks, false).value(), worker);
+  EXPECT_THAT(pool.worker_pids(), ElementsAre(worker));
+}
+
+TEST(PoolTest, ATaskMayBlockAllSignals) {
+  Pool pool(1);
+  const auto blocks = [] {
+    sigset_t all;
+    sigfillset(&all);
+    return sigprocmask(SIG_SETMASK, &all, nullptr);
+  };
+  EXPECT_EQ(pool.Apply(blocks).value(), 0);
+  EXPECT_EQ(pool.Apply(&Square, 3).value(), 9);
+  pool.Terminate();
+}
+
 TEST(PoolTest, ATaskMayHaveAPoolOfItsOwn) {
   Pool pool(2);
   const auto nested = [](int n) {
@@ -410,6 +449,28 @@ TEST(PoolTest, RetriesTasksWhoseWorkerDied) {
   const auto gone = pool.Map(BindFront(dies, 3), Numbers(10), 1);
   EXPECT_TRUE(absl::IsAborted(gone.status()));
   EXPECT_EQ(GetTaskFailure(gone.status())->attempt, 3);
+}
+
+TEST(PoolTest, WhatIsRunAgainIsTheSameFuture) {
+  Pool pool({.workers = 1, .retries = 1});
+  const Event begun;
+  const Event go;
+  const Future<int> future = pool.ApplyAsync(
+      [](const Event& has_begun, const Event& may_go) {
+        if (!has_begun.IsSet()) {
+          has_begun.Set();
+          raise(SIGKILL);
+        }
+        may_go.Wait();
+        return 1;
+      },
+      begun, go);
+  begun.Wait();
+  // Once more, by another worker.
+  while (!future.Running()) std::this_thread::yield();
+  EXPECT_FALSE(future.Cancel());
+  go.Set();
+  EXPECT_EQ(future.Get().value(), 1);
 }
 
 TEST(PoolTest, KillsWhatTakesTooLong) {
@@ -587,6 +648,44 @@ TEST(PoolTest, ThreadsShareIt) {
   EXPECT_EQ(good, 80);
 }
 
+// Who waits for many results may sleep until they are there; another thread's one result is not
+// kept from it.
+TEST(PoolTest, OneResultIsNotHeldUpByAThreadThatWaitsForMany) {
+  Pool pool(2);
+  const Event go;
+  const auto wait = [](const Event& event, int x) {
+    if (x == 999) event.Wait();
+    return x;
+  };
+  std::thread maps(
+      [&] { EXPECT_EQ(pool.Map(BindFront(wait, go), Numbers(1000), 1).value(), Numbers(1000)); });
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(pool.Apply(&Square, i).value(), i * i);
+  go.Set();
+  maps.join();
+}
+
+TEST(PoolTest, NoMoreAreUnderWayThanMayBe) {
+  Pool pool({.workers = 1, .max_in_flight = 2});
+  const Event go;
+  const auto wait = [](const Event& event, int x) {
+    event.Wait();
+    return x;
+  };
+  const Future<int> first = pool.ApplyAsync(wait, go, 1);
+  const Future<int> second = pool.ApplyAsync(wait, go, 2);
+  {
+    // There is no place for a third one.
+    const Cancellation stop;
+    const CancellationScope scope(stop);
+    stop.Cancel();
+    EXPECT_TRUE(absl::IsCancelled(pool.ApplyAsync(wait, go, 3).Get().status()));
+  }
+  go.Set();
+  EXPECT_EQ(pool.ApplyAsync(wait, go, 4).Get().value(), 4);
+  EXPECT_EQ(second.Get().value(), 2);
+  EXPECT_EQ(pool.Map(&Square, Numbers(10), 1).value(), Squares(10));
+}
+
 TEST(PoolTest, ACancelledThreadWaitsNoLonger) {
   Pool pool(1);
   const Event go;
@@ -616,6 +715,20 @@ TEST(PoolTest, TellsOfItsProgress) {
   EXPECT_EQ(told.back().total, 10u);
   EXPECT_EQ(told.back().failed, 1u);
   EXPECT_GT(told.back().rate, 0);
+}
+
+TEST(PoolTest, TheLastOfAStreamIsToldOfWithItsTotal) {
+  std::vector<PoolProgress> told;
+  Pool pool(
+      {.workers = 2, .on_progress = [&](const PoolProgress& so_far) { told.push_back(so_far); }});
+  size_t results = 0;
+  for (const absl::StatusOr<int>& result : pool.ImapUnordered(&NoSevens, Numbers(10), 3)) {
+    results += result.ok() ? 1 : 0;
+  }
+  EXPECT_EQ(results, 9u);
+  EXPECT_EQ(told.back().done, 10u);
+  EXPECT_EQ(told.back().total, 10u);
+  EXPECT_EQ(told.back().failed, 1u);
 }
 
 TEST(PoolTest, RefusesOptionsThatNoPoolCanHave) {
