@@ -16,6 +16,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -28,8 +29,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mp/cancellation.h"
+#include "mp/codec.h"
 #include "mp/init.h"
 #include "mp/queue.h"
 #include "mp/start_method.h"
@@ -46,12 +49,38 @@
 namespace mp {
 namespace {
 
+struct Undecodable;
+
+}  // namespace
+
+template <>
+struct Codec<Undecodable> {
+  static void Encode(const Undecodable&, Encoder& encoder) { encoder.Put(1); }
+  static absl::StatusOr<Undecodable> Decode(Decoder& decoder);
+};
+
+namespace {
+
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::PauseForEver;
 using ::testing::SizeIs;
 using Reason = TaskFailure::Reason;
+
+// Arrives nowhere.
+struct Undecodable {
+  int value = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<Undecodable> Codec<Undecodable>::Decode(Decoder& decoder) {
+  decoder.Get<int>();
+  return absl::DataLossError("it does not arrive");
+}
+
+namespace {
 
 std::vector<int> Numbers(int n) {
   std::vector<int> numbers(static_cast<size_t>(n));
@@ -764,6 +793,168 @@ TEST(PoolTest, TheLastOfAStreamIsToldOfWithItsTotal) {
   EXPECT_EQ(told.back().done, 10u);
   EXPECT_EQ(told.back().total, 10u);
   EXPECT_EQ(told.back().failed, 1u);
+}
+
+TEST(PoolTest, HasAName) {
+  Pool pool({.workers = 1, .name = "jobs"});
+  EXPECT_EQ(pool.Apply(&Square, 3).value(), 9);
+  const std::vector<ObjectInfo> objects = ListObjects();
+  EXPECT_TRUE(std::any_of(objects.begin(), objects.end(), [](const ObjectInfo& object) {
+    return object.type == "Pool" && object.name == "jobs";
+  }));
+  pool.Close();
+  EXPECT_THAT(std::string(pool.Apply(&Square, 3).status().message()), HasSubstr("\"jobs\""));
+}
+
+TEST(PoolTest, AStreamEndsWhereNothingComesAnyMore) {
+  Pool pool(1);
+  PoolResults<int> results = pool.Imap(&Square, Numbers(3));
+  {
+    const Cancellation stop;
+    const CancellationScope scope(stop);
+    stop.Cancel();
+    size_t cancelled = 0;
+    for (const absl::StatusOr<int>& result : results) {
+      if (absl::IsCancelled(result.status())) ++cancelled;
+    }
+    EXPECT_LE(cancelled, 1u);
+  }
+  PoolResults<int> inherited = pool.Imap(&Square, Numbers(3));
+  const pid_t pid = fork();
+  if (pid == 0) {
+    for (const absl::StatusOr<int>& result : inherited) {
+      if (absl::IsFailedPrecondition(result.status())) _exit(0);
+    }
+    _exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(PoolTest, JoinReadsTheRangesOfStreamsToTheirEnd) {
+  Pool pool({.workers = 1, .max_in_flight = 2});
+  PoolResults<int> results = pool.Imap(&Square, Numbers(20));
+  EXPECT_EQ(results.Next().value(), 0);
+  pool.Close();
+  EXPECT_EQ(pool.Join(), absl::OkStatus());
+  std::vector<int> rest;
+  for (const absl::StatusOr<int>& result : results) rest.push_back(result.value());
+  EXPECT_THAT(rest, SizeIs(19));
+  EXPECT_EQ(rest.back(), 19 * 19);
+}
+
+TEST(PoolTest, AStreamMayOutliveItsPool) {
+  auto outlives = [](bool terminates) {
+    Pool pool({.workers = 1, .max_in_flight = 2});
+    PoolResults<int> results = pool.Imap(&Square, Numbers(20));
+    if (terminates) pool.Terminate();
+    return results;
+  };
+  size_t good = 0;
+  for (const absl::StatusOr<int>& result : outlives(false)) good += result.ok() ? 1 : 0;
+  EXPECT_EQ(good, 20u);
+  PoolResults<int> terminated = outlives(true);
+  while (!terminated.ended()) {
+    const absl::StatusOr<int> result = terminated.Next();
+    EXPECT_TRUE(result.ok() || absl::IsCancelled(result.status()) ||
+                absl::IsFailedPrecondition(result.status()))
+        << result.status();
+  }
+}
+
+TEST(PoolTest, WhatThrowsInAStreamSaysWhereAndWhy) {
+  Pool pool(1);
+  PoolResults<int> results = pool.Imap(
+      [](int x) {
+        if (x == 2) throw std::runtime_error("two");
+        return x;
+      },
+      Numbers(4), 4);
+  for (int i = 0; i < 4; ++i) {
+    const absl::StatusOr<int> result = results.Next();
+    if (i != 2) {
+      EXPECT_EQ(result.value(), i);
+      continue;
+    }
+    const TaskFailure failure = GetTaskFailure(result.status()).value();
+    EXPECT_EQ(failure.reason, Reason::kThrew);
+    EXPECT_EQ(failure.index, 2u);
+    EXPECT_EQ(failure.pid, pool.worker_pids().front());
+  }
+}
+
+// Whether it is done or killed is decided once; and it is one of the two.
+TEST(PoolTest, WhoIsDoneAsItsTimeIsOverHangsNobody) {
+  for (int i = 0; i < 40; ++i) {
+    Pool pool({.workers = 1, .task_timeout = absl::Milliseconds(5)});
+    const absl::StatusOr<int> result = pool.Apply([] {
+      const absl::Time end = absl::Now() + absl::Microseconds(4980);
+      while (absl::Now() < end) {
+      }
+      return 1;
+    });
+    if (!result.ok()) {
+      EXPECT_EQ(GetTaskFailure(result.status())->reason, Reason::kTimeLimit) << result.status();
+    }
+  }
+}
+
+TEST(PoolTest, WorkersThatNeverBeginAreNotStartedForEver) {
+  Pool pool({.workers = 1,
+             .start_method = StartMethod::kSpawn,
+             .initializer = {[](const Undecodable&) {}, Undecodable()}});
+  EXPECT_TRUE(absl::IsAborted(pool.Apply(&Square, 3).status()));
+}
+
+TEST(PoolTest, OnlyDeathsInARowOfInitializersEndAPool) {
+  const Value<int> begun(0);
+  // Each second one is killed.
+  Pool pool({.workers = 1,
+             .initializer = {[](const Value<int>& count) {
+                               if (count.Update([](int& n) { return n++; }) % 2 == 1) {
+                                 raise(SIGKILL);
+                               }
+                             },
+                             begun},
+             .max_tasks_per_child = 1});
+  EXPECT_EQ(pool.Map(&Square, Numbers(12), 1).value(), Squares(12));
+}
+
+TEST(PoolTest, WithoutALimitNoMemoryIsAnException) {
+  Pool pool(1);
+  const auto result = pool.Apply([]() -> int { throw std::bad_alloc(); });
+  EXPECT_TRUE(absl::IsInternal(result.status()));
+  EXPECT_EQ(GetTaskFailure(result.status())->reason, Reason::kThrew);
+}
+
+TEST(PoolTest, AStatusThatATaskReturnsIsNoFailureOfIt) {
+  Pool pool(1);
+  const absl::Status status = pool.Apply([] {
+                                    Pool own(1);
+                                    return own.Apply([] { raise(SIGKILL); }).status();
+                                  })
+                                  .status();
+  EXPECT_TRUE(absl::IsAborted(status));
+  EXPECT_EQ(GetTaskFailure(status), std::nullopt);
+}
+
+TEST(PoolDeathTest, ExitEndsAPoolThatTheProgramDoesNotEnd) {
+  EXPECT_EXIT(
+      {
+        auto* const pool = new Pool(1);
+        const Event begun;
+        static_cast<void>(pool->ApplyAsync(
+            [](const Event& has_begun) {
+              signal(SIGTERM, SIG_IGN);
+              has_begun.Set();
+              PauseForEver();
+            },
+            begun));
+        begun.Wait();
+        std::exit(3);
+      },
+      ::testing::ExitedWithCode(3), "");
 }
 
 TEST(PoolTest, RefusesOptionsThatNoPoolCanHave) {
