@@ -1,0 +1,292 @@
+// A worker of a Pool dies at every instruction between one task and the next, on its way to the
+// first and from the last: of its tasks one at most is lost, others are not touched, another worker
+// takes its place, and of it nothing is left.
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iostream>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "mp/pool.h"
+#include "mp/start_method.h"
+#include "shared/inspect.h"
+#include "sync/event.h"
+#include "tests/support/bury.h"
+#include "tests/support/fuse.h"
+#include "tests/support/inherited.h"
+#include "tests/support/look.h"
+#include "tests/support/settings.h"
+#include "tests/support/watchdog.h"
+
+namespace mp {
+namespace {
+
+using testing::Fuse;
+using testing::Inherited;
+using testing::PetWatchdog;
+using testing::Settle;
+using testing::Stress;
+using Reason = TaskFailure::Reason;
+
+// The number of a task, some bytes, and handles.
+using Payload = std::tuple<int, std::string, std::vector<Event>>;
+
+Fuse& TheFuse() {
+  static const Inherited<Fuse> fuse;
+  return *fuse;
+}
+
+// What tasks with these numbers do.
+enum Number { kLights, kPutsOut, kPlain, kExits, kDies, kMore };
+
+// Where else it is lit: by the next process that is forked, or has come to its initializer.
+enum class Site { kNone, kFork, kInitializer };
+std::atomic<Site>& LitAt() {
+  static const Inherited<std::atomic<Site>> site(Site::kNone);
+  return *site;
+}
+void LightAt(Site site) {
+  if (LitAt() == site) TheFuse().Light();
+}
+
+Payload Answer(const Payload& asked) {
+  Payload answer = asked;
+  std::get<std::string>(answer) += "y";
+  const int number = std::get<int>(asked);
+  if (number == kPutsOut && TheFuse().pid() == getpid()) TheFuse().PutOut();
+  if (number == kLights || number == kExits) TheFuse().Light();
+  if (number == kExits) exit(3);
+  if (number == kDies) raise(SIGKILL);
+  return answer;
+}
+
+// Whether that is the answer to `asked`.
+bool IsAnswer(const absl::StatusOr<Payload>& answer, const Payload& asked) {
+  return answer.ok() && std::get<int>(*answer) == std::get<int>(asked) &&
+         std::get<std::string>(*answer) == std::get<std::string>(asked) + "y" &&
+         std::get<std::vector<Event>>(*answer).size() == std::get<std::vector<Event>>(asked).size();
+}
+
+class PoolWorkerCrashTest : public ::testing::Test {
+ protected:
+  struct Load {
+    size_t bytes;
+    size_t handles;
+  };
+  // In line; in a block; in a block that has handles.
+  static constexpr Load kLoads[] = {{4, 0}, {1000, 0}, {300, 2}};
+
+  static Payload Ask(int number, const Load& load) {
+    return {number, std::string(load.bytes, 'x'), std::vector<Event>(load.handles)};
+  }
+  static PoolOptions One() {
+    PoolOptions options;
+    options.workers = 1;
+    options.start_method = StartMethod::kFork;
+    return options;
+  }
+
+  // Runs `scene`, which has one worker light the fuse, with a fuse of every length.
+  static void Sweep(const std::string& name, const std::function<void()>& scene) {
+    std::cout << "worker crash sweep \"" << name << "\": " << std::flush;
+    TheFuse().Lay(Fuse::kEndless);
+    scene();
+    const int64_t instructions = TheFuse().burnt();
+    ASSERT_GT(instructions, 0);
+    testing::SettleUntilAlone();
+    const size_t in_use = Stats().in_use;
+    const int64_t points = std::min<int64_t>(instructions, Stress() ? 2000 : 12);
+    std::mt19937_64 random(testing::Seed(1));
+    for (int64_t point = 0; point < points; ++point) {
+      const int64_t first = point * instructions / points;
+      const int64_t next = (point + 1) * instructions / points;
+      const int64_t length = first + static_cast<int64_t>(random() % (next - first));
+      SCOPED_TRACE(::testing::Message() << name << ": killed after " << length << " instructions");
+      PetWatchdog();
+      TheFuse().Lay(length);
+      scene();
+      testing::SettleUntilAlone();
+      EXPECT_EQ(Stats().in_use, in_use);
+      ASSERT_FALSE(::testing::Test::HasFailure());
+    }
+    std::cout << instructions << " instructions, " << points << " kills\n";
+  }
+
+  // All are answered, but, if a worker died that had it, one that says so.
+  static void ExpectOneIsLostAtMost(const std::vector<Future<Payload>>& futures,
+                                    const std::vector<Payload>& asked) {
+    int lost = 0;
+    for (size_t i = 0; i < futures.size(); ++i) {
+      const absl::StatusOr<Payload> answer = futures[i].Get();
+      if (answer.ok()) {
+        EXPECT_TRUE(IsAnswer(answer, asked[i])) << i;
+        continue;
+      }
+      ++lost;
+      EXPECT_TRUE(absl::IsAborted(answer.status())) << answer.status();
+      const std::optional<TaskFailure> failure = GetTaskFailure(answer.status());
+      ASSERT_TRUE(failure.has_value());
+      EXPECT_EQ(failure->pid, TheFuse().pid());
+      EXPECT_EQ(failure->attempt, 1);
+      EXPECT_TRUE(failure->reason == Reason::kKilled || failure->reason == Reason::kExited);
+      // Burnt down; or where signals were blocked; or it came to its end.
+      const std::set<int> exitcodes = {-SIGKILL, -SIGTRAP, 3};
+      EXPECT_EQ(exitcodes.count(failure->exitcode), 1u) << failure->exitcode;
+    }
+    EXPECT_LE(lost, 1);
+  }
+  // With tasks that nobody disturbs.
+  static void ExpectItWorks(Pool& pool) {
+    for (const Load& load : kLoads) {
+      const Payload asked = Ask(kPlain, load);
+      EXPECT_TRUE(IsAnswer(pool.Apply(&Answer, asked), asked));
+    }
+    EXPECT_EQ(pool.worker_pids().size(), static_cast<size_t>(pool.workers()));
+  }
+  // When all workers are at rest.
+  static size_t InUse(const Pool& pool) {
+    const size_t members = 1 + static_cast<size_t>(pool.workers());
+    for (;; sched_yield()) {
+      Settle();
+      if (testing::AllIds().size() != members) continue;
+      const std::vector<pid_t> pids = pool.worker_pids();
+      if (std::all_of(pids.begin(), pids.end(), &testing::WaitUntilAsleepInFutex)) break;
+    }
+    return Stats().in_use;
+  }
+  // It works on, and nothing is left of who died: if not before it has seen the death. What workers
+  // keep for themselves depends on what they have done: of one it is the same each time.
+  static void ExpectAllIsAsBefore(Pool& pool, size_t in_use) {
+    TheFuse().PutOut();
+    ExpectItWorks(pool);
+    Settle();
+    ExpectItWorks(pool);
+    const size_t now = InUse(pool);
+    if (pool.workers() == 1) {
+      EXPECT_EQ(now, in_use);
+    }
+    EXPECT_EQ(Check(), absl::OkStatus());
+  }
+  // What is asked while a worker dies, in a pool that has worked before, and works on. `sleeps`: it
+  // sleeps, or has died, before there is more to do than the first.
+  static void Scene(const PoolOptions& options, const std::vector<Payload>& asked,
+                    bool sleeps = false) {
+    Pool pool(options);
+    ExpectItWorks(pool);
+    const size_t before = InUse(pool);
+    {
+      std::vector<Future<Payload>> futures;
+      for (const Payload& payload : asked) {
+        futures.push_back(pool.ApplyAsync(&Answer, payload));
+        if (!sleeps || futures.size() > 1) continue;
+        while (TheFuse().pid() == 0) sched_yield();
+        static_cast<void>(testing::WaitUntilAsleepInFutex(TheFuse().pid()));
+      }
+      ExpectOneIsLostAtMost(futures, asked);
+    }
+    ExpectAllIsAsBefore(pool, before);
+  }
+  // The same; it is one that has taken the place of one that died.
+  static void SceneOfBirth(const PoolOptions& options, Site site) {
+    const Load& load = kLoads[1];
+    const std::vector<Payload> asked = {Ask(kPutsOut, load), Ask(kMore, load)};
+    Pool pool(options);
+    ExpectItWorks(pool);
+    const size_t before = InUse(pool);
+    LitAt() = site;
+    {
+      EXPECT_TRUE(absl::IsAborted(pool.Apply(&Answer, Ask(kDies, load)).status()));
+      std::vector<Future<Payload>> futures;
+      for (const Payload& payload : asked) futures.push_back(pool.ApplyAsync(&Answer, payload));
+      ExpectOneIsLostAtMost(futures, asked);
+    }
+    LitAt() = Site::kNone;
+    ExpectAllIsAsBefore(pool, before);
+  }
+};
+
+std::string Words(const char* what, size_t bytes, size_t handles) {
+  return absl::StrCat(what, ", ", bytes, " bytes, ", handles, " handles");
+}
+
+// It hands in what came of one, and takes the next.
+TEST_F(PoolWorkerCrashTest, BetweenTwoTasks) {
+  for (const Load& load : kLoads) {
+    Sweep(Words("between two tasks", load.bytes, load.handles), [&] {
+      Scene(One(), {Ask(kLights, load), Ask(kPutsOut, load), Ask(kMore, load)});
+    });
+  }
+}
+
+// It hands in what came of one, and sleeps until there is the next.
+TEST_F(PoolWorkerCrashTest, WhileItWaits) {
+  const Load load = kLoads[1];
+  Sweep(Words("while it waits", load.bytes, load.handles), [&] {
+    Scene(One(), {Ask(kLights, load), Ask(kPutsOut, load), Ask(kMore, load)}, /*sleeps=*/true);
+  });
+}
+
+// Two sleep; what is put is for the one of them that lives.
+TEST_F(PoolWorkerCrashTest, WhileAnotherWaitsToo) {
+  PoolOptions options = One();
+  options.workers = 2;
+  const Load load = kLoads[0];
+  Sweep(Words("while two wait", load.bytes, load.handles), [&] {
+    // The one that has lit it may get none of these, and is put out by nobody.
+    Scene(options, {Ask(kLights, load), Ask(kPutsOut, load), Ask(kPutsOut, load)}, /*sleeps=*/true);
+  });
+}
+
+// It leaves with its last task.
+TEST_F(PoolWorkerCrashTest, WhileItLeaves) {
+  PoolOptions options = One();
+  options.max_tasks_per_child = 1;
+  for (const Load& load : {kLoads[0], kLoads[2]}) {
+    Sweep(Words("while it leaves", load.bytes, load.handles), [&] {
+      Scene(options, {Ask(kLights, load), Ask(kMore, load), Ask(kMore, load)});
+    });
+  }
+}
+
+TEST_F(PoolWorkerCrashTest, WhileATaskExits) {
+  const Load load = kLoads[1];
+  Sweep(Words("while a task exits", load.bytes, load.handles), [&] {
+    Scene(One(), {Ask(kExits, load), Ask(kMore, load), Ask(kMore, load)});
+  });
+}
+
+TEST_F(PoolWorkerCrashTest, OnItsWayFromItsBirth) {
+  // Of all processes that are forked here.
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { LightAt(Site::kFork); });
+  ASSERT_EQ(registered, 0);
+  Sweep("from birth to its first task", [] { SceneOfBirth(One(), Site::kFork); });
+}
+
+TEST_F(PoolWorkerCrashTest, OnItsWayFromItsInitializer) {
+  PoolOptions options = One();
+  options.initializer = {[] { LightAt(Site::kInitializer); }};
+  Sweep("from its initializer to its first task",
+        [&] { SceneOfBirth(options, Site::kInitializer); });
+}
+
+}  // namespace
+}  // namespace mp
