@@ -162,28 +162,22 @@ class PoolWorkerCrashTest : public ::testing::Test {
     }
     EXPECT_EQ(pool.worker_pids().size(), static_cast<size_t>(pool.workers()));
   }
-  // When all workers are at rest.
-  static size_t InUse(const Pool& pool) {
-    const size_t members = 1 + static_cast<size_t>(pool.workers());
-    for (;; sched_yield()) {
-      Settle();
-      if (testing::AllIds().size() != members) continue;
-      const std::vector<pid_t> pids = pool.worker_pids();
-      if (std::all_of(pids.begin(), pids.end(), &testing::WaitUntilAsleepInFutex)) break;
-    }
+  // When its only worker, which stays, is at rest; nullopt: it has others. (What workers keep for
+  // themselves depends on what they have done.)
+  static std::optional<size_t> InUse(const Pool& pool, const PoolOptions& options) {
+    if (options.workers != 1 || options.max_tasks_per_child != 0) return std::nullopt;
+    while (testing::AllIds().size() != 2) Settle();
+    EXPECT_TRUE(testing::WaitUntilAsleepInFutex(pool.worker_pids().at(0)));
     return Stats().in_use;
   }
-  // It works on, and nothing is left of who died: if not before it has seen the death. What workers
-  // keep for themselves depends on what they have done: of one it is the same each time.
-  static void ExpectAllIsAsBefore(Pool& pool, size_t in_use) {
+  // It works on, and nothing is left of who died: if not before it has seen the death.
+  static void ExpectAllIsAsBefore(Pool& pool, const PoolOptions& options,
+                                  std::optional<size_t> in_use) {
     TheFuse().PutOut();
     ExpectItWorks(pool);
     Settle();
     ExpectItWorks(pool);
-    const size_t now = InUse(pool);
-    if (pool.workers() == 1) {
-      EXPECT_EQ(now, in_use);
-    }
+    EXPECT_EQ(InUse(pool, options), in_use);
     EXPECT_EQ(Check(), absl::OkStatus());
   }
   // What is asked while a worker dies, in a pool that has worked before, and works on. `sleeps`: it
@@ -192,7 +186,7 @@ class PoolWorkerCrashTest : public ::testing::Test {
                     bool sleeps = false) {
     Pool pool(options);
     ExpectItWorks(pool);
-    const size_t before = InUse(pool);
+    const std::optional<size_t> before = InUse(pool, options);
     {
       std::vector<Future<Payload>> futures;
       for (const Payload& payload : asked) {
@@ -203,7 +197,7 @@ class PoolWorkerCrashTest : public ::testing::Test {
       }
       ExpectOneIsLostAtMost(futures, asked);
     }
-    ExpectAllIsAsBefore(pool, before);
+    ExpectAllIsAsBefore(pool, options, before);
   }
   // The same; it is one that has taken the place of one that died.
   static void SceneOfBirth(const PoolOptions& options, Site site) {
@@ -211,7 +205,7 @@ class PoolWorkerCrashTest : public ::testing::Test {
     const std::vector<Payload> asked = {Ask(kPutsOut, load), Ask(kMore, load)};
     Pool pool(options);
     ExpectItWorks(pool);
-    const size_t before = InUse(pool);
+    const std::optional<size_t> before = InUse(pool, options);
     LitAt() = site;
     {
       EXPECT_TRUE(absl::IsAborted(pool.Apply(&Answer, Ask(kDies, load)).status()));
@@ -220,7 +214,7 @@ class PoolWorkerCrashTest : public ::testing::Test {
       ExpectOneIsLostAtMost(futures, asked);
     }
     LitAt() = Site::kNone;
-    ExpectAllIsAsBefore(pool, before);
+    ExpectAllIsAsBefore(pool, options, before);
   }
 };
 
