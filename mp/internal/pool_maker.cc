@@ -110,7 +110,10 @@ void PoolMaker::AwaitFinished(const News& news, const timespec* deadline) {
 
 void PoolMaker::Close() {
   state_.closed.store(1, std::memory_order_release);
-  state_.WakeWorkers(kWakeAll);
+  state_.puts.fetch_add(1, std::memory_order_seq_cst);
+  // Whatever `worker_sleeps` says: the last one who was woken may not yet have said that others
+  // sleep, too.
+  FutexWake(state_.puts, kWakeAll);
 }
 
 }  // namespace mp::internal
