@@ -107,34 +107,61 @@ class PoolWorkerCrashTest : public ::testing::Test {
 
   // Runs `scene`, which has one worker light the fuse, with a fuse of every length.
   static void Sweep(const std::string& name, const std::function<void()>& scene) {
-    std::cout << "worker crash sweep \"" << name << "\": " << std::flush;
+    int64_t instructions;
+    ASSERT_NO_FATAL_FAILURE(Count(scene, instructions));
+    SweepPart(name, scene, 0, instructions, Stress() ? 2000 : 12);
+  }
+  // The same around the instruction from which on its first task is done.
+  static void SweepAroundResult(const std::string& name, const std::function<void()>& scene) {
+    int64_t done;
+    ASSERT_NO_FATAL_FAILURE(Count(scene, done));
+    for (int64_t lost = 0; done - lost > 1;) {
+      const int64_t middle = lost + (done - lost) / 2;
+      ASSERT_NO_FATAL_FAILURE(RunScene(scene, middle));
+      (first_is_lost_ ? lost : done) = middle;
+    }
+    SweepPart(name, scene, std::max<int64_t>(0, done - 300), done, Stress() ? 300 : 15);
+    SweepPart(name, scene, done, done + 150, Stress() ? 150 : 10);
+  }
+
+  static void Count(const std::function<void()>& scene, int64_t& instructions) {
     TheFuse().Lay(Fuse::kEndless);
     scene();
-    const int64_t instructions = TheFuse().burnt();
+    instructions = TheFuse().burnt();
     ASSERT_GT(instructions, 0);
     testing::SettleUntilAlone();
-    const size_t in_use = Stats().in_use;
-    const int64_t points = std::min<int64_t>(instructions, Stress() ? 2000 : 12);
+    in_use_ = Stats().in_use;
+  }
+  static void SweepPart(const std::string& name, const std::function<void()>& scene, int64_t begin,
+                        int64_t end, int64_t most) {
+    std::cout << "worker crash sweep \"" << name << "\": " << std::flush;
+    const int64_t points = std::min(end - begin, most);
     std::mt19937_64 random(testing::Seed(1));
     for (int64_t point = 0; point < points; ++point) {
-      const int64_t first = point * instructions / points;
-      const int64_t next = (point + 1) * instructions / points;
-      const int64_t length = first + static_cast<int64_t>(random() % (next - first));
-      SCOPED_TRACE(::testing::Message() << name << ": killed after " << length << " instructions");
-      PetWatchdog();
-      TheFuse().Lay(length);
-      scene();
-      testing::SettleUntilAlone();
-      EXPECT_EQ(Stats().in_use, in_use);
-      ASSERT_FALSE(::testing::Test::HasFailure());
+      const int64_t first = begin + point * (end - begin) / points;
+      const int64_t next = begin + (point + 1) * (end - begin) / points;
+      const auto length =
+          first + static_cast<int64_t>(random() % static_cast<uint64_t>(next - first));
+      SCOPED_TRACE(name);
+      ASSERT_NO_FATAL_FAILURE(RunScene(scene, length));
     }
-    std::cout << instructions << " instructions, " << points << " kills\n";
+    std::cout << "instructions " << begin << " to " << end << ", " << points << " kills\n";
+  }
+  static void RunScene(const std::function<void()>& scene, int64_t length) {
+    SCOPED_TRACE(::testing::Message() << "killed after " << length << " instructions");
+    PetWatchdog();
+    TheFuse().Lay(length);
+    scene();
+    testing::SettleUntilAlone();
+    EXPECT_EQ(Stats().in_use, in_use_);
+    ASSERT_FALSE(::testing::Test::HasFailure());
   }
 
   // All are answered, but, if a worker died that had it, one that says so.
   static void ExpectOneIsLostAtMost(const std::vector<Future<Payload>>& futures,
                                     const std::vector<Payload>& asked) {
     int lost = 0;
+    first_is_lost_ = !futures[0].Get().ok();
     for (size_t i = 0; i < futures.size(); ++i) {
       const absl::StatusOr<Payload> answer = futures[i].Get();
       if (answer.ok()) {
@@ -180,6 +207,9 @@ class PoolWorkerCrashTest : public ::testing::Test {
     EXPECT_EQ(InUse(pool, options), in_use);
     EXPECT_EQ(Check(), absl::OkStatus());
   }
+  static inline size_t in_use_ = 0;  // when a scene is over
+  static inline bool first_is_lost_ = false;
+
   // What is asked while a worker dies, in a pool that has worked before, and works on. `sleeps`: it
   // sleeps, or has died, before there is more to do than the first.
   static void Scene(const PoolOptions& options, const std::vector<Payload>& asked,
@@ -226,6 +256,15 @@ std::string Words(const char* what, size_t bytes, size_t handles) {
 TEST_F(PoolWorkerCrashTest, BetweenTwoTasks) {
   for (const Load& load : kLoads) {
     Sweep(Words("between two tasks", load.bytes, load.handles), [&] {
+      Scene(One(), {Ask(kLights, load), Ask(kPutsOut, load), Ask(kMore, load)});
+    });
+  }
+}
+
+// It is lost, and then done, without anything between.
+TEST_F(PoolWorkerCrashTest, WhileItHandsInAResult) {
+  for (const Load& load : {kLoads[1]}) {
+    SweepAroundResult(Words("a result", load.bytes, load.handles), [&] {
       Scene(One(), {Ask(kLights, load), Ask(kPutsOut, load), Ask(kMore, load)});
     });
   }
