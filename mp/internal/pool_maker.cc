@@ -122,7 +122,10 @@ void PoolMaker::AwaitFinished(size_t at_least, const News& news, const timespec*
 
 void PoolMaker::Close() {
   state_.closed.store(1, std::memory_order_seq_cst);
-  state_.WakeWorkers(kWakeAll);
+  state_.puts.fetch_add(1, std::memory_order_seq_cst);
+  // Whatever `worker_sleeps` says: the last one who was woken may not yet have said that others
+  // sleep, too.
+  FutexWake(state_.puts, kWakeAll);
 }
 
 }  // namespace mp::internal

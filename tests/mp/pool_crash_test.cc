@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "mp/codec.h"
 #include "mp/encoder.h"
 #include "mp/internal/pool_maker.h"
 #include "mp/internal/pool_state.h"
