@@ -44,6 +44,7 @@ struct Plan {
   int tasks;             // in all
   int at_once;           // at most, under way
   bool revokes = false;  // the last one, when all are put
+  bool in_bulk = false;  // sleeps until all that are under way are finished
 };
 
 class Scene {
@@ -127,7 +128,8 @@ class Scene {
         making.news = news;
         any = Heal(making) || any;
       }
-      if (!any) making.maker.AwaitFinished(making.news, nullptr);
+      const auto at_least = static_cast<size_t>(plan_.in_bulk ? making.out : 1);
+      if (!any) making.maker.AwaitFinished(at_least, making.news, nullptr);
     }
     making.maker.Close();
   }
@@ -249,6 +251,13 @@ TEST(PoolModelTest, PlacesAreUsedAgain) {
 TEST(PoolModelTest, WhatIsRevokedIsNotTaken) {
   const Report report =
       ExplorePlan("pool: a task is revoked", {.tasks = 2, .at_once = 2, .revokes = true});
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// Who finishes the first does not wake the maker; who finishes the last does, or a death.
+TEST(PoolModelTest, TheMakerIsWokenForAllOfThem) {
+  const Report report =
+      ExplorePlan("pool: two tasks in bulk", {.tasks = 2, .at_once = 2, .in_bulk = true});
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
