@@ -493,12 +493,14 @@ void Crew::HealOne(uint32_t w, int exitcode, std::vector<Harvested>& harvested) 
     }
   }
   const uint64_t phase = state_->Record(w).phase.load(std::memory_order_acquire);
-  if (phase == WorkerRecord::kWorks) {
+  if (phase == WorkerRecord::kWorks || phase == WorkerRecord::kLeaves) {
     initializer_deaths_ = 0;
     return;
   }
-  // One that is killed is none of its own doing; but so many are.
-  const int kMostDeaths = 3 + static_cast<int>(workers_.size());
+  // One that is killed is none of its own doing; but so many are. Before it has begun only others
+  // kill it.
+  const bool by_others = phase == WorkerRecord::kStarts && exitcode == -SIGKILL;
+  const int kMostDeaths = by_others ? 100 : 3 + static_cast<int>(workers_.size());
   if (exitcode >= 0 || ++initializer_deaths_ >= kMostDeaths) {
     const char* const where =
         phase == WorkerRecord::kInitializes ? ": its initializer: " : ": before its initializer: ";
