@@ -156,9 +156,7 @@ class CompletedFutures {
       return *this;
     }
     void operator++(int) { ++*this; }
-    friend bool operator==(const Iterator& it, std::default_sentinel_t) {
-      return it.Ended();
-    }
+    friend bool operator==(const Iterator& it, std::default_sentinel_t) { return it.Ended(); }
 
    private:
     bool Ended() const { return futures_->next_.empty(); }

@@ -22,8 +22,7 @@
 // End:      ~Pool() waits until all is done, unless Terminate() was called.
 // Exit:     a pool that the program does not end is terminated when it exits.
 // Fork:     the pool is its process's: in a child every call is kFailedPrecondition. A task may
-// fork,
-//           and have a pool of its own.
+//           fork, and have a pool of its own.
 // Threads:  any number.
 // Signals:  workers have no SIGINT: Ctrl-C is this process's to heed; they end with it.
 // Cost:     no thread, as long as no task_timeout, retries, on_progress or done-callback needs one;
@@ -57,19 +56,16 @@
 namespace mp {
 
 class Pool {
-  template <class R>
-  using Item = std::ranges::range_value_t<R>;
   template <bool kStar, class F, class R>
-  using EachResult =
-      typename internal::ItemParts<kStar, Item<R>>::template Result<internal::Stored<F>>;
+  using EachResult = internal::EachResult<kStar, F, R>;
   template <class F, class... A>
-  using CallResult = internal::TaskResult<internal::Stored<F>, internal::Stored<A>...>;
+  using CallResult = internal::CallResult<F, A...>;
 
  public:
   // As many workers as this process may use processors. Ends the process, with a line that says
   // why, where Create() would fail.
   Pool() : Pool(PoolOptions()) {}
-  explicit Pool(int workers) : Pool(PoolOptions{.workers = Checked(workers)}) {}
+  explicit Pool(int workers) : Pool(PoolOptions{.workers = internal::CheckedWorkers(workers)}) {}
   explicit Pool(const PoolOptions& options);
   // kInvalidArgument: options that no pool can have. kResourceExhausted: no memory, processes or
   // descriptors. kFailedPrecondition: by a daemon, or without mp::Init() where that is needed.
@@ -144,8 +140,6 @@ class Pool {
  private:
   explicit Pool(std::shared_ptr<internal::Crew> crew) : crew_(std::move(crew)) {}
 
-  // 0 is for PoolOptions.
-  static int Checked(int workers) { return workers == 0 ? -1 : workers; }
   void End();
 
   std::shared_ptr<internal::Crew> crew_;

@@ -36,7 +36,7 @@ class PoolInitializer {
 // Of the tasks of one call.
 struct PoolProgress {
   size_t done = 0;   // with those that failed
-  size_t total = 0;  // 0: not known
+  size_t total = 0;  // 0: not known yet: of an Imap(), until all of its range is read
   size_t failed = 0;
   double rate = 0;  // done in a second, since the call began
 };
@@ -59,8 +59,8 @@ struct PoolOptions {
   size_t max_in_flight = 0;
   // RLIMIT_DATA of each worker, in bytes. 0: what this process has.
   size_t memory_limit = 0;
-  // Called for each call that is given many, from a thread of the pool, ten times a second at most,
-  // and at its end.
+  // Called for each call that is given many, from a thread of the pool's or one that waits for it,
+  // ten times a second at most, and when done is total. For terminals: mp/progress_bar.h.
   std::function<void(const PoolProgress& progress)> on_progress = {};
   std::string name = {};  // for messages and listings; of its workers, too
 };

@@ -14,7 +14,8 @@
 // its chunk from being run; but one that ends its worker does. An exception of the range is the
 // last result: kInternal.
 //
-// Dropped early: what has been put is run, and nobody learns of it; no more is put.
+// Dropped early: what has been put is run, and nobody learns of it; no more is put. Kept, and not
+// taken, when the pool is joined, or ends: Join() reads the range to its end, and results wait.
 // Threads: one at a time.
 
 #ifndef MP_MP_POOL_RESULTS_H_
@@ -33,7 +34,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "mp/internal/crew.h"
+#include "mp/internal/task_runner.h"
 #include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
 
@@ -43,56 +44,60 @@ namespace internal {
 
 // What is not a matter of the range.
 template <class R>
-class ResultStream : public TaskSink {
+class ResultStream : public TaskSink, public Feeder {
  public:
   struct Result {
     size_t index;
     absl::StatusOr<R> value;
   };
 
-  ResultStream(std::shared_ptr<Crew> crew, bool ordered)
-      : crew_(std::move(crew)), may_feed_(crew_->BeginFeeding()), ordered_(ordered) {}
+  ResultStream(std::shared_ptr<TaskRunner> runner, bool ordered)
+      : runner_(std::move(runner)), ordered_(ordered) {}
   ~ResultStream() override = default;
+
+  // Before all others; `self`: this.
+  void Begin(std::weak_ptr<Feeder> self) {
+    may_feed_ = runner_->BeginFeeding(std::move(self));
+    Feed();
+  }
 
   // One more chunk is put, and its number returned. False: there is none.
   virtual bool FeedOne(uint64_t chunk) = 0;
 
+  // Until so many are under way, or wait to be taken, as may be.
   void Feed() {
-    while (!fed_all_ && UnderWay() < window()) {
-      if (FeedOne(put_)) {
-        ++put_;
-      } else {
-        EndFeeding();
-      }
-    }
+    const std::lock_guard lock(feed_mutex_);
+    FeedWhile([this] { return put_ + extra_ - given_ < window(); });
+  }
+  void FeedAhead() override {
+    const std::unique_lock lock(feed_mutex_, std::try_to_lock);
+    if (lock.owns_lock()) FeedWhile([this] { return put_ + extra_ - came_ < window(); });
   }
   void EndFeeding() {
-    if (!std::exchange(fed_all_, true) && may_feed_.ok()) crew_->EndFeeding();
+    {
+      const std::lock_guard lock(mutex_);
+      if (std::exchange(fed_all_, true)) return;
+    }
+    if (may_feed_.ok()) runner_->EndFeeding();
   }
 
   // nullptr: nothing has come by `deadline`; or all has.
   std::unique_ptr<Result> Next(const timespec* deadline) {
     Feed();
     if (!HasNext() && !ended()) {
-      static_cast<void>(crew_->DriveUntil([this] { return HasNext(); }, deadline));
+      static_cast<void>(runner_->DriveUntil([this] { return HasNext(); }, deadline));
       Feed();
     }
-    const std::lock_guard lock(mutex_);
-    if (!HasNextLocked()) return nullptr;
-    auto first = ready_.begin();
-    auto result = std::make_unique<Result>(std::move(first->second.front()));
-    first->second.pop_front();
-    if (first->second.empty()) {
-      ready_.erase(first);
-      ++given_;
-    }
+    std::unique_ptr<Result> result = TakeNext();
+    // There is room for another one; or it is known that this was the last.
+    if (result != nullptr) Feed();
     return result;
   }
   bool ended() const {
     const std::lock_guard lock(mutex_);
     return fed_all_ && given_ == put_ + extra_ && ready_.empty();
   }
-  const Crew& crew() const { return *crew_; }
+  const TaskRunner& runner() const { return *runner_; }
 
  protected:
   // By its chunk, all that came of that.
@@ -110,18 +115,39 @@ class ResultStream : public TaskSink {
     extra_ = 1;
   }
 
-  const std::shared_ptr<Crew> crew_;
-  const absl::Status may_feed_;
+  const std::shared_ptr<TaskRunner> runner_;
+  absl::Status may_feed_;
 
  private:
   size_t window() const {
     constexpr size_t kMost = 1000;
-    const size_t most = crew_->options().max_in_flight;
+    const size_t most = runner_->max_in_flight();
     return most == 0 ? kMost : most;
   }
-  uint64_t UnderWay() const {
+  // Under feed_mutex_; `has_room` under mutex_.
+  template <class HasRoom>
+  void FeedWhile(const HasRoom& has_room) {
+    for (;;) {
+      {
+        const std::lock_guard lock(mutex_);
+        if (fed_all_ || !has_room()) return;
+      }
+      if (!FeedOne(put_)) return EndFeeding();
+      const std::lock_guard lock(mutex_);
+      ++put_;
+    }
+  }
+  std::unique_ptr<Result> TakeNext() {
     const std::lock_guard lock(mutex_);
-    return put_ + extra_ - given_;
+    if (!HasNextLocked()) return nullptr;
+    auto first = ready_.begin();
+    auto result = std::make_unique<Result>(std::move(first->second.front()));
+    first->second.pop_front();
+    if (first->second.empty()) {
+      ready_.erase(first);
+      ++given_;
+    }
+    return result;
   }
   bool HasNext() const {
     const std::lock_guard lock(mutex_);
@@ -132,10 +158,11 @@ class ResultStream : public TaskSink {
   }
 
   const bool ordered_;
-  bool fed_all_ = false;
-  uint64_t put_ = 0;  // chunks
+  std::mutex feed_mutex_;  // held by the one that feeds
   mutable std::mutex mutex_;
   // Under it:
+  bool fed_all_ = false;
+  uint64_t put_ = 0;    // chunks; changes under both
   uint64_t extra_ = 0;  // 1: one that was not put
   uint64_t came_ = 0;
   uint64_t given_ = 0;  // all of it
@@ -149,7 +176,7 @@ class PoolResults {
  public:
   explicit PoolResults(std::shared_ptr<internal::ResultStream<R>> stream)
       : stream_(std::move(stream)) {
-    stream_->Feed();
+    stream_->Begin(stream_);
   }
   PoolResults(PoolResults&&) noexcept = default;
   PoolResults& operator=(PoolResults&&) noexcept = default;
@@ -162,12 +189,13 @@ class PoolResults {
   absl::StatusOr<R> Next(absl::Duration timeout = absl::InfiniteDuration()) {
     const internal::Deadline deadline(timeout);
     auto result = stream_->Next(deadline.get());
-    if (result != nullptr) {
+    came_ = result != nullptr;
+    if (came_) {
       index_ = result->index;
       return std::move(result->value);
     }
     if (stream_->ended()) return absl::OutOfRangeError("there are no more results");
-    if (absl::Status status = stream_->crew().CheckIsMaker(); !status.ok()) return status;
+    if (absl::Status status = stream_->runner().CheckIsMaker(); !status.ok()) return status;
     return internal::LateStatus("no result has come in time");
   }
   // Of which item the last one was.
@@ -183,9 +211,12 @@ class PoolResults {
     const absl::StatusOr<R>& operator*() const { return value_; }
     const absl::StatusOr<R>* operator->() const { return &value_; }
     Iterator& operator++() {
-      ended_ = results_->ended();
-      if (!ended_) value_ = results_->Next();
-      // Nothing comes any more to one whose thread is cancelled, or is a child's.
+      ended_ = ended_ || last_ || results_->ended();
+      if (ended_) return *this;
+      value_ = results_->Next();
+      // Nothing comes any more to one whose thread is cancelled, or is a child's: that is the last.
+      last_ = !results_->came_;
+      ended_ = last_ && results_->ended();
       return *this;
     }
     void operator++(int) { ++*this; }
@@ -194,6 +225,7 @@ class PoolResults {
    private:
     PoolResults* results_;
     bool ended_ = false;
+    bool last_ = false;
     absl::StatusOr<R> value_;
   };
 
@@ -203,6 +235,7 @@ class PoolResults {
  private:
   std::shared_ptr<internal::ResultStream<R>> stream_;
   size_t index_ = 0;
+  bool came_ = false;  // what Next() has returned
 };
 
 }  // namespace mp

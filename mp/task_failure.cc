@@ -1,5 +1,6 @@
 #include "mp/task_failure.h"
 
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -7,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
 #include "mp/codec.h"
 
 namespace mp {
@@ -29,6 +31,13 @@ namespace internal {
 void SetTaskFailure(absl::Status& status, const TaskFailure& failure) {
   const absl::StatusOr<std::string> bytes = EncodeToString(failure);
   if (bytes.ok()) status.SetPayload(kUrl, absl::Cord(*bytes));
+}
+
+void ClearTaskFailure(absl::Status& status) { status.ErasePayload(kUrl); }
+
+std::string DescribeEnd(int exitcode) {
+  if (exitcode >= 0) return absl::StrCat("ended with exit code ", exitcode);
+  return absl::StrCat("was killed by signal ", -exitcode, " (", strsignal(-exitcode), ")");
 }
 
 }  // namespace internal

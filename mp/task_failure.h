@@ -23,6 +23,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 
@@ -44,6 +45,9 @@ std::optional<TaskFailure> GetTaskFailure(const absl::Status& status);
 namespace internal {
 
 void SetTaskFailure(absl::Status& status, const TaskFailure& failure);
+void ClearTaskFailure(absl::Status& status);
+// "was killed by signal 9 (Killed)": of a worker.
+std::string DescribeEnd(int exitcode);
 
 }  // namespace internal
 }  // namespace mp

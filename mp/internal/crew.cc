@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -28,10 +29,12 @@
 #include "mp/internal/codec_error.h"
 #include "mp/internal/pool_value.h"
 #include "mp/internal/sentinel.h"
+#include "mp/internal/task_runner.h"
 #include "mp/on_parent_exit.h"
 #include "shared/domain.h"
 #include "shared/internal/cancel_scope.h"
 #include "shared/internal/deadline.h"
+#include "shared/internal/fatal.h"
 #include "shared/internal/object.h"
 
 namespace mp::internal {
@@ -45,53 +48,15 @@ bool IsBefore(const timespec& a, const timespec& b) {
 
 absl::Status Cancelled() { return absl::CancelledError("the pool was terminated"); }
 
-std::string EndOf(int exitcode) {
-  if (exitcode >= 0) return absl::StrCat("ended with exit code ", exitcode);
-  return absl::StrCat("was killed by signal ", -exitcode, " (", strsignal(-exitcode), ")");
-}
-
 }  // namespace
-
-// Outcomes -------------------------------------------------------------------------------------
-
-absl::Status TaskOutcome::StatusOf(size_t index) const {
-  TaskFailure at = failure;
-  at.index = index;
-  switch (kind) {
-    case Kind::kDone:
-      return absl::OkStatus();
-    case Kind::kDropped:
-      return why;
-    case Kind::kError: {
-      if (!error.threw) return error.status;
-      absl::Status status(error.status.code(),
-                          absl::StrCat("task ", index, " threw: ", error.status.message()));
-      SetTaskFailure(status, at);
-      return status;
-    }
-    case Kind::kLost: {
-      const std::string what =
-          at.reason == TaskFailure::Reason::kTimeLimit
-              ? absl::StrCat("took longer than its time limit, and its worker (pid ", at.pid,
-                             ") was killed")
-              : absl::StrCat("was lost: its worker (pid ", at.pid, ") ", EndOf(at.exitcode));
-      absl::Status status = absl::AbortedError(
-          absl::StrCat("task ", index, " ", what,
-                       at.attempt > 1 ? absl::StrCat(", at attempt ", at.attempt) : ""));
-      SetTaskFailure(status, at);
-      return status;
-    }
-  }
-  return absl::InternalError("");
-}
 
 // Jobs -----------------------------------------------------------------------------------------
 
-class Crew::Job {
+class Crew::PoolJob final : public TaskRunner::Job {
  public:
   // A block of this process's, and a value of the pool's.
-  Job(TaskNote* note, std::shared_ptr<JobBook> book) : note_(note), book_(std::move(book)) {}
-  ~Job() {
+  PoolJob(TaskNote* note, std::shared_ptr<JobBook> book) : note_(note), book_(std::move(book)) {}
+  ~PoolJob() override {
     // In a child of the pool's maker they are its parent's.
     if (generation_ != ForkGeneration()) return;
     {
@@ -101,8 +66,6 @@ class Crew::Job {
     FreeValue(note_->value);
     Domain::Current()->Free(note_);
   }
-  Job(const Job&) = delete;
-  Job& operator=(const Job&) = delete;
 
   const TaskNote* note() const { return note_; }
 
@@ -134,7 +97,7 @@ absl::StatusOr<Crew::JobPointer> Crew::MakeJob(const TaskCode& code) {
     domain.Free(note);
     return status;
   }
-  return std::make_shared<const Job>(note, book_);
+  return std::make_shared<const PoolJob>(note, book_);
 }
 
 absl::StatusOr<Crew::JobPointer> Crew::KnownJob(const JobKey& key, const TaskCode& code) {
@@ -163,6 +126,67 @@ Crew::Crew(const PoolOptions& options, PoolState* state)
       maker_(*state_),
       news_(maker_.LookForNews()) {}
 
+absl::StatusOr<std::shared_ptr<Crew>> MakeCrew(PoolOptions options, std::string_view what) {
+  std::string why;
+  if (options.workers == 0) options.workers = mp::UsableCpuCount();
+  if (options.workers < 0 || options.workers > static_cast<int>(PoolState::kMostWorkers)) {
+    why = absl::StrCat(options.workers, " workers");
+  } else if (options.retries < 0) {
+    why = absl::StrCat(options.retries, " retries");
+  } else if (!(options.task_timeout > absl::ZeroDuration())) {
+    why = "a task_timeout of nothing";
+  } else {
+    return Crew::Make(options);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(what, ": ", why));
+}
+
+std::shared_ptr<Crew> CrewOrDie(const PoolOptions& options, std::string_view what) {
+  absl::StatusOr<std::shared_ptr<Crew>> crew = MakeCrew(options, what);
+  if (!crew.ok()) Fatal(absl::StrCat(what, ": ", crew.status().ToString()));
+  return *std::move(crew);
+}
+
+namespace {
+
+// Those that the program does not end are terminated when it exits: else it would wait for what
+// ignores SIGTERM. Of this process; never destroyed.
+struct LiveCrews {
+  std::mutex mutex;
+  std::vector<std::weak_ptr<Crew>> all;  // under it
+  const uint32_t generation = ForkGeneration();
+};
+constinit LiveCrews* live_crews = nullptr;
+
+void TerminateLiveCrews() {
+  if (live_crews->generation != ForkGeneration()) return;
+  std::vector<std::weak_ptr<Crew>> all;
+  {
+    const std::lock_guard lock(live_crews->mutex);
+    all.swap(live_crews->all);
+  }
+  for (const std::weak_ptr<Crew>& each : all) {
+    if (const auto crew = each.lock(); crew != nullptr) crew->Terminate(SIGTERM);
+  }
+}
+
+// After its workers' at-exit handler has been registered, which waits for them: before that.
+void TerminateAtExit(const std::shared_ptr<Crew>& crew) {
+  static std::mutex mutex;
+  {
+    const std::lock_guard lock(mutex);
+    if (live_crews == nullptr || live_crews->generation != ForkGeneration()) {
+      live_crews = new LiveCrews;
+      static_cast<void>(std::atexit(&TerminateLiveCrews));
+    }
+  }
+  const std::lock_guard lock(live_crews->mutex);
+  std::erase_if(live_crews->all, [](const auto& each) { return each.expired(); });
+  live_crews->all.push_back(crew);
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<Crew>> Crew::Make(const PoolOptions& options) {
   const absl::StatusOr<Domain*> domain = Domain::Get();
   if (!domain.ok()) return domain.status();
@@ -174,6 +198,7 @@ absl::StatusOr<std::shared_ptr<Crew>> Crew::Make(const PoolOptions& options) {
   std::shared_ptr<Crew> crew(new Crew(options, *state));
   if (!has_memory) return absl::ResourceExhaustedError("Pool: no memory for its tasks");
   if (absl::Status status = crew->StartAll(); !status.ok()) return status;
+  TerminateAtExit(crew);
   if (options.retries > 0 || options.task_timeout != absl::InfiniteDuration() ||
       options.on_progress != nullptr) {
     crew->Helper();
@@ -191,8 +216,8 @@ Crew::~Crew() {
     const Lock lock(mutex_);
     stop_ = true;
   }
-  Notify();
   state_->Tell();
+  changed_.notify_all();
   if (helper_.joinable()) helper_.join();
 }
 
@@ -221,6 +246,8 @@ absl::Status Crew::StartWorker(uint32_t w) {
                              .tells_time = options_.task_timeout != absl::InfiniteDuration()};
   workers_[w].process = Process(process, &PoolWorkerMain, PoolHandle(state_), order,
                                 WorkerInitializer{options_.initializer.target()});
+  dying_ = true;
+  dying_wait_ = kFirstWait;
   return workers_[w].process.Start();
 }
 
@@ -263,7 +290,7 @@ absl::StatusOr<uint32_t> Crew::Put(const JobPointer& job, const std::shared_ptr<
   const absl::StatusOr<uint32_t> task = maker_.Allocate();
   if (!task.ok()) return task.status();
   PoolTask& it = (*state_)[*task];
-  it.job = job->note();
+  it.job = static_cast<const PoolJob&>(*job).note();
   if (absl::Status status = StoreValue(argument, *state_, it.argument); !status.ok()) {
     it.argument.Clear();
     maker_.Unallocate(*task);
@@ -298,6 +325,7 @@ bool Crew::Cancel(uint32_t task, const TaskSink& sink) {
   }
   Lock lock(mutex_);
   HandOver(lock, harvested);
+  Notify();
   return true;
 }
 
@@ -307,11 +335,13 @@ bool Crew::IsTaken(uint32_t task, const TaskSink& sink) const {
          maker_.Look(task).phase != Phase::kReady;
 }
 
-absl::Status Crew::BeginFeeding() {
+absl::Status Crew::BeginFeeding(std::weak_ptr<Feeder> feeder) {
   if (absl::Status status = CheckIsMaker(); !status.ok()) return status;
   const Lock lock(mutex_);
   if (absl::Status status = CheckMayPut(/*feeds=*/false); !status.ok()) return status;
   ++feeders_;
+  std::erase_if(streams_, [](const std::weak_ptr<Feeder>& stream) { return stream.expired(); });
+  if (!feeder.expired()) streams_.push_back(std::move(feeder));
   return absl::OkStatus();
 }
 
@@ -320,45 +350,45 @@ void Crew::EndFeeding() {
   const Lock lock(mutex_);
   --feeders_;
   CloseIfDone();
+  Notify();
+}
+
+// Somebody's `done()` may have changed. Under the lock.
+void Crew::Notify() {
+  if (driving_) state_->Tell();
+  if (others_ != 0) changed_.notify_all();
 }
 
 // Outcomes -------------------------------------------------------------------------------------
 
 Crew::Harvested Crew::OutcomeOf(uint32_t task) {
-  const PoolTask& it = (*state_)[task];
-  Harvested harvested = {
-      .task = task, .entry = std::move(entries_[task]), .outcome = {TaskOutcome::Kind::kDone}};
-  entries_[task] = {};
-  TaskOutcome& outcome = harvested.outcome;
   const TaskWord as = maker_.Look(task);
-  if (as.phase == Phase::kDone) {
-    outcome.bytes = it.result.View();
-    outcome.handles = it.result.Handles();
-    return harvested;
-  }
+  Harvested harvested = {.task = task,
+                         .worker = workers_[as.worker].process.pid(),
+                         .entry = std::move(entries_[task]),
+                         .trouble = nullptr};
+  initializer_deaths_ = 0;
+  if (as.phase == Phase::kDone) return harvested;
+  harvested.trouble = std::make_unique<TaskOutcome>();
+  TaskOutcome& outcome = *harvested.trouble;
   outcome.kind = TaskOutcome::Kind::kError;
-  outcome.failure = {.pid = workers_[as.worker].process.pid(),
-                     .attempt = harvested.entry.attempt,
-                     .reason = TaskFailure::Reason::kThrew};
-  Decoder decoder(it.result.View());
+  outcome.failure = {.pid = harvested.worker, .attempt = harvested.entry.attempt};
+  Decoder decoder((*state_)[task].result.View());
   const absl::Status decoded =
       Guarded(absl::StatusCode::kDataLoss, [&] { outcome.error = TaskError::Get(decoder); });
   if (!decoded.ok()) {
     outcome.error = {
         .status = absl::ResourceExhaustedError("no memory for its result: see MP_COMMIT_LIMIT")};
   }
-  if (outcome.error.threw && absl::IsResourceExhausted(outcome.error.status)) {
-    outcome.failure.reason = TaskFailure::Reason::kMemoryLimit;
-  }
   return harvested;
 }
 
 Crew::Harvested Crew::DropOutcome(uint32_t task, const absl::Status& why) {
-  Harvested harvested = {.task = task,
-                         .entry = std::move(entries_[task]),
-                         .outcome = {.kind = TaskOutcome::Kind::kDropped, .why = why}};
-  entries_[task] = {};
-  return harvested;
+  return {.task = task,
+          .worker = 0,
+          .entry = std::move(entries_[task]),
+          .trouble = std::make_unique<TaskOutcome>(
+              TaskOutcome{.kind = TaskOutcome::Kind::kDropped, .why = why})};
 }
 
 void Crew::CollectFinished(std::vector<Harvested>& harvested) {
@@ -369,15 +399,23 @@ void Crew::CollectFinished(std::vector<Harvested>& harvested) {
 void Crew::HandOver(Lock& lock, std::vector<Harvested>& harvested) {
   if (harvested.empty()) return;
   lock.unlock();
-  for (Harvested& one : harvested) one.entry.sink->Take(one.entry.index, one.outcome);
   for (Harvested& one : harvested) {
     PoolTask& it = (*state_)[one.task];
+    if (one.trouble != nullptr) {
+      one.entry.sink->Take(one.entry.index, *one.trouble);
+    } else {
+      Decoder decoder(it.result.View(), it.result.Handles());
+      one.entry.sink->Take(
+          one.entry.index,
+          {.result = &decoder, .failure = {.pid = one.worker, .attempt = one.entry.attempt}});
+    }
     FreeValue(it.result);
     FreeValue(it.argument);
   }
   lock.lock();
   for (Harvested& one : harvested) maker_.Recycle(one.task);
   in_flight_ -= harvested.size();
+  outcomes_ += harvested.size();
   CloseIfDone();
   lock.unlock();
   harvested.clear();  // the last of a job, or of a sink, may go
@@ -404,7 +442,7 @@ bool Crew::IsDying(uint32_t w) const {
 
 // What is finished has been collected.
 void Crew::Heal(std::vector<Harvested>& harvested) {
-  dying_ = false;
+  if (!std::exchange(dying_, false)) dying_wait_ = kFirstWait;
   LookIfBroken(harvested);
   for (uint32_t w = 0; w < workers_.size(); ++w) {
     Worker& worker = workers_[w];
@@ -415,6 +453,7 @@ void Crew::Heal(std::vector<Harvested>& harvested) {
     if (state_->Record(w).phase.load(std::memory_order_acquire) == WorkerRecord::kLeaves) {
       // It may have finished its last task since.
       CollectFinished(harvested);
+      initializer_deaths_ = 0;
       if (!worker.process.exitcode().has_value()) leaving_.push_back(std::move(worker.process));
       Replace(w, harvested);
       continue;
@@ -458,12 +497,13 @@ void Crew::HealOne(uint32_t w, int exitcode, std::vector<Harvested>& harvested) 
     initializer_deaths_ = 0;
     return;
   }
-  if (phase != WorkerRecord::kInitializes) return;
   // One that is killed is none of its own doing; but so many are.
   const int kMostDeaths = 3 + static_cast<int>(workers_.size());
   if (exitcode >= 0 || ++initializer_deaths_ >= kMostDeaths) {
-    Break(absl::AbortedError(absl::StrCat(Describe(), ": its initializer: the worker (pid ", pid,
-                                          ") ", EndOf(exitcode))),
+    const char* const where =
+        phase == WorkerRecord::kInitializes ? ": its initializer: " : ": before its initializer: ";
+    Break(absl::AbortedError(absl::StrCat(Describe(), where, "the worker (pid ", pid, ") ",
+                                          DescribeEnd(exitcode))),
           harvested);
   }
 }
@@ -474,8 +514,8 @@ void Crew::LoseTask(uint32_t task, const TaskFailure& failure, std::vector<Harve
     return;
   }
   Harvested lost = DropOutcome(task, absl::OkStatus());
-  lost.outcome.kind = TaskOutcome::Kind::kLost;
-  lost.outcome.failure = failure;
+  lost.trouble->kind = TaskOutcome::Kind::kLost;
+  lost.trouble->failure = failure;
   harvested.push_back(std::move(lost));
 }
 
@@ -492,6 +532,7 @@ bool Crew::PutAgain(uint32_t task) {
   entries_[*again] = std::move(entries_[task]);
   entries_[task] = {};
   ++entries_[*again].attempt;
+  entries_[*again].sink->MoveTo(*again);
   maker_.Recycle(task);
   maker_.Put(*again);
   state_->WakeWorkers(1);
@@ -575,12 +616,22 @@ void Crew::DropAll(const absl::Status& why, bool taken, std::vector<Harvested>& 
 
 // To wait --------------------------------------------------------------------------------------
 
+// Whether a worker that is dying, or has not begun, is to be looked at again: soon, as a rule.
+bool Crew::IsTimeToHeal() {
+  constexpr absl::Duration kRarely = absl::Milliseconds(20);
+  if (!dying_) return false;
+  const absl::Time now = absl::Now();
+  if (now < look_again_) return false;
+  look_again_ = now + dying_wait_;
+  dying_wait_ = std::min(2 * dying_wait_, kRarely);
+  return true;
+}
+
 // By the one that drives: whether anything has happened.
-bool Crew::Drive(Lock& lock) {
-  std::vector<Harvested> harvested;
+bool Crew::Drive(Lock& lock, std::vector<Harvested>& harvested) {
   const PoolMaker::News news = maker_.LookForNews();
   CollectFinished(harvested);
-  if (news != news_ || dying_) {
+  if (IsTimeToHeal() || news != news_) {
     news_ = news;
     Heal(harvested);
   }
@@ -589,44 +640,56 @@ bool Crew::Drive(Lock& lock) {
   return true;
 }
 
-bool Crew::DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline) {
-  // So often in vain it looks for what tells nothing: a worker that has ended by itself.
-  constexpr absl::Duration kSlice = absl::Milliseconds(50);
+bool Crew::DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline,
+                      absl::FunctionRef<size_t()> to_come) {
   if (!IsMaker()) return false;
+  std::vector<Harvested> harvested;  // here, so that its memory is used again
   Lock lock(mutex_);
   while (!done()) {
+    const bool late = CancelScope::IsLate(deadline);
     if (driving_) {
-      if (CancelScope::IsLate(deadline)) return false;
-      const absl::Duration left =
-          deadline == nullptr ? absl::InfiniteDuration() : TimeLeft(*deadline);
-      const bool slices = CancelScope::Innermost() != nullptr;
-      changed_.wait_for(
-          lock, absl::ToChronoNanoseconds(std::min({left, slices ? kSlice : absl::Seconds(1)})));
+      if (late) return false;
+      WaitForOther(lock, deadline);
       continue;
     }
     driving_ = true;
-    const bool any = Drive(lock);
-    if (!any && !done() && !CancelScope::IsLate(deadline)) {
+    if (!Drive(lock, harvested) && !late && !done()) {
       const PoolMaker::News news = news_;
       std::optional<timespec> next = LookAtTimes();
       if (!next.has_value() || (deadline != nullptr && IsBefore(*deadline, *next))) {
         next = deadline == nullptr ? std::optional<timespec>() : *deadline;
       }
+      const size_t at_least = others_ == 0 ? std::max<size_t>(1, to_come()) : 1;
+      sleeps_ = at_least > 1;
       lock.unlock();
-      maker_.AwaitFinished(news, next.has_value() ? &*next : nullptr);
+      maker_.AwaitFinished(at_least, news, next.has_value() ? &*next : nullptr);
       lock.lock();
+      sleeps_ = false;
     }
     driving_ = false;
-    changed_.notify_all();
-    if (!any && !done() && CancelScope::IsLate(deadline) && !Drive(lock)) return done();
+    if (others_ != 0) changed_.notify_all();
+    if (late) return done();
   }
   return true;
 }
 
+void Crew::WaitForOther(Lock& lock, const timespec* deadline) {
+  // So often it looks whether it is cancelled, of which nobody tells it.
+  constexpr absl::Duration kSlice = absl::Milliseconds(50);
+  // For one outcome, maybe.
+  if (std::exchange(sleeps_, false)) state_->Tell();
+  const absl::Duration left = deadline == nullptr ? absl::InfiniteDuration() : TimeLeft(*deadline);
+  const bool slices = CancelScope::Innermost() != nullptr;
+  ++others_;
+  changed_.wait_for(
+      lock, absl::ToChronoNanoseconds(std::min({left, slices ? kSlice : absl::Seconds(1)})));
+  --others_;
+}
+
 // Kills those whose time is over; when to look again.
 std::optional<timespec> Crew::LookAtTimes() {
-  // Of one that is dying nobody tells when it has.
-  absl::Duration wait = dying_ ? absl::Milliseconds(1) : absl::InfiniteDuration();
+  absl::Duration wait = absl::InfiniteDuration();
+  if (dying_) wait = std::max(look_again_ - absl::Now(), absl::ZeroDuration());
   if (options_.task_timeout == absl::InfiniteDuration()) {
     return dying_ ? std::optional(MonotonicDeadline(wait)) : std::nullopt;
   }
@@ -691,6 +754,14 @@ void Crew::Close() {
   CloseIfDone();
 }
 
+void Crew::CancelWaiting() {
+  std::vector<Harvested> harvested;
+  Lock lock(mutex_);
+  DropAll(absl::CancelledError("the pool was shut down"), /*taken=*/false, harvested);
+  HandOver(lock, harvested);
+  Notify();
+}
+
 void Crew::Terminate(int signal) {
   if (!IsMaker()) return;
   constexpr absl::Duration kPatience = absl::Seconds(1);
@@ -724,7 +795,12 @@ void Crew::Terminate(int signal) {
   CollectFinished(harvested);
   DropAll(Cancelled(), /*taken=*/true, harvested);
   HandOver(lock, harvested);
-  changed_.notify_all();
+  Notify();
+}
+
+// Under the lock.
+bool Crew::IsAllDone() const {
+  return in_flight_ == 0 && (feeders_ == 0 || terminated_ || !broken_.ok());
 }
 
 absl::Status Crew::Join(const timespec* deadline) {
@@ -736,8 +812,23 @@ absl::Status Crew::Join(const timespec* deadline) {
           absl::StrCat(Describe(), ": Join() before Close() or Terminate()"));
     }
   }
-  auto all_done = [this] { return in_flight_ == 0 && feeders_ == 0; };
-  if (!DriveUntil(all_done, deadline)) return absl::CancelledError("the pool still works");
+  for (;;) {
+    std::vector<std::shared_ptr<Feeder>> streams;
+    uint64_t before;
+    {
+      const Lock lock(mutex_);
+      if (IsAllDone()) break;
+      before = outcomes_;
+      for (const std::weak_ptr<Feeder>& stream : streams_) streams.push_back(stream.lock());
+    }
+    // Who reads the results may read no more.
+    for (const std::shared_ptr<Feeder>& stream : streams) {
+      if (stream != nullptr) stream->FeedAhead();
+    }
+    if (!DriveUntil([&] { return IsAllDone() || outcomes_ != before; }, deadline)) {
+      return absl::CancelledError("the pool still works");
+    }
+  }
   // With the lock: nobody starts another one.
   const Lock lock(mutex_);
   for (const Worker& worker : workers_) {

@@ -45,6 +45,7 @@
 #include "mp/internal/pool_state.h"
 #include "mp/internal/pool_worker.h"
 #include "mp/internal/task_code.h"
+#include "mp/internal/task_runner.h"
 #include "mp/pool_options.h"
 #include "mp/process.h"
 #include "mp/task_failure.h"
@@ -53,86 +54,47 @@
 
 namespace mp::internal {
 
-// What has become of a task.
-struct TaskOutcome {
-  enum class Kind {
-    kDone,     // `bytes` and `handles` are what its code has put
-    kError,    // `error` is what it says
-    kLost,     // by a death: `failure`
-    kDropped,  // it was never run: `why`
-  };
-
-  Kind kind;
-  std::string_view bytes = {};
-  absl::Span<const Word> handles = {};
-  TaskError error = {};
-  TaskFailure failure = {};  // its index is up to the sink; also of one that threw
-  absl::Status why = {};
-
-  // That of the item `index` of the call, where it is not kDone.
-  absl::Status StatusOf(size_t index) const;
-};
-
-class TaskSink {
+class Crew final : public TaskRunner {
  public:
-  virtual ~TaskSink() = default;
-
-  // Of the task that was put with `index`. One thread at a time, without a lock; it may put more.
-  virtual void Take(uint64_t index, const TaskOutcome& outcome) = 0;
-};
-
-class Crew final : public FutureDriver {
- public:
-  // A job of the pool's, which is freed with the last of these.
-  class Job;
-  using JobPointer = std::shared_ptr<const Job>;
-
   // Of options that are checked. kResourceExhausted: no memory, processes or descriptors.
   static absl::StatusOr<std::shared_ptr<Crew>> Make(const PoolOptions& options);
   ~Crew() override;
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
-  const PoolOptions& options() const { return options_; }
-  int workers() const { return static_cast<int>(workers_.size()); }
   // Of those that are there now.
   std::vector<pid_t> pids() const;
   // `Pool "words"`.
   std::string Describe() const { return state_->Describe(); }
 
-  absl::StatusOr<JobPointer> MakeJob(const TaskCode& code);
-  // The same job for each call with the `key`, that of a function without a state.
-  using JobKey = std::pair<uint64_t, uint64_t>;
-  absl::StatusOr<JobPointer> KnownJob(const JobKey& key, const TaskCode& code);
-
-  // A task, whose number it returns, which is its until its outcome is taken.
-  // kFailedPrecondition: it is closed; but for who Feeds. Or why it is broken.
+  absl::StatusOr<JobPointer> MakeJob(const TaskCode& code) override;
+  absl::StatusOr<JobPointer> KnownJob(const JobKey& key, const TaskCode& code) override;
   absl::StatusOr<uint32_t> Put(const JobPointer& job, const std::shared_ptr<TaskSink>& sink,
-                               uint64_t index, const Encoder& argument, bool feeds = false);
-  // Until fewer are under way than the options allow. kCancelled: the thread is.
-  absl::Status AwaitRoom();
-  // Before any worker has it. Then its outcome, kCancelled, is taken by this call.
-  [[nodiscard]] bool Cancel(uint32_t task, const TaskSink& sink);
-  // Whether a worker has it.
-  bool IsTaken(uint32_t task, const TaskSink& sink) const;
+                               uint64_t index, const Encoder& argument, bool feeds) override;
+  absl::Status AwaitRoom() override;
+  [[nodiscard]] bool Cancel(uint32_t task, const TaskSink& sink) override;
+  bool IsTaken(uint32_t task, const TaskSink& sink) const override;
+  absl::Status BeginFeeding(std::weak_ptr<Feeder> feeder) override;
+  void EndFeeding() override;
+  int workers() const override { return options_.workers; }
+  size_t max_in_flight() const override { return options_.max_in_flight; }
+  const std::function<void(const PoolProgress&)>& on_progress() const override {
+    return options_.on_progress;
+  }
 
-  // While there are such, closed or not, tasks may come. What Put() would refuse, this does, too:
-  // then there is nothing to end.
-  absl::Status BeginFeeding();
-  void EndFeeding();
-
-  // Until `done()`, which is asked under a lock. False: not by `deadline`, or the thread was
-  // cancelled.
-  [[nodiscard]] bool DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline) override;
-  // Somebody's `done()` may have changed.
-  void Notify() { changed_.notify_all(); }
+  // `done()` is asked under a lock.
+  using FutureDriver::DriveUntil;
+  [[nodiscard]] bool DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline,
+                                absl::FunctionRef<size_t()> to_come) override;
   // From now on something happens by itself.
   void Helper() override;
 
   // No more tasks.
   void Close();
-  // Nor those that are not done: their outcome is kCancelled. `signal` to the workers, and then, if
-  // they do not heed it for a second, SIGKILL.
+  // Those that no worker has: their outcome is kCancelled.
+  void CancelWaiting();
+  // No more tasks, nor those that are not done: their outcome is kCancelled. `signal` to the
+  // workers, and then, if they do not heed it for a second, SIGKILL.
   void Terminate(int signal);
   // Until all is done and the workers have ended. kCancelled: the thread is, as far as `deadline`,
   // which is none, heeds it.
@@ -143,6 +105,7 @@ class Crew final : public FutureDriver {
   bool IsMaker() const;
 
  private:
+  class PoolJob;
   struct Entry {                     // of a task
     std::shared_ptr<TaskSink> sink;  // nullptr: it is none
     JobPointer job;
@@ -152,8 +115,9 @@ class Crew final : public FutureDriver {
   };
   struct Harvested {
     uint32_t task;
+    pid_t worker;  // 0: none has finished it
     Entry entry;
-    TaskOutcome outcome;
+    std::unique_ptr<TaskOutcome> trouble;  // nullptr: it is kDone
   };
   struct Worker {
     Process process;
@@ -171,7 +135,10 @@ class Crew final : public FutureDriver {
   absl::Status StartAll();
   absl::Status StartWorker(uint32_t w);
   absl::Status CheckMayPut(bool feeds) const;  // under mutex_
-  bool Drive(Lock& lock);
+  bool IsTimeToHeal();
+  bool Drive(Lock& lock, std::vector<Harvested>& harvested);
+  void Notify();
+  bool IsAllDone() const;
   void CollectFinished(std::vector<Harvested>& harvested);
   Harvested OutcomeOf(uint32_t task);
   Harvested DropOutcome(uint32_t task, const absl::Status& why);
@@ -189,6 +156,7 @@ class Crew final : public FutureDriver {
   void LookIfBroken(std::vector<Harvested>& harvested);
   void DropAll(const absl::Status& why, bool taken, std::vector<Harvested>& harvested);
   void CloseIfDone();
+  void WaitForOther(Lock& lock, const timespec* deadline);
   std::optional<timespec> LookAtTimes();
   void Help();
 
@@ -209,10 +177,17 @@ class Crew final : public FutureDriver {
   std::vector<std::pair<JobKey, JobPointer>> known_jobs_;
   uint64_t jobs_ = 0;
   size_t in_flight_ = 0;
+  uint64_t outcomes_ = 0;  // how many ever were
   int feeders_ = 0;
-  int initializer_deaths_ = 0;  // in a row
-  bool dying_ = false;  // a worker, whose exit code is still to come
-  bool driving_ = false;
+  std::vector<std::weak_ptr<Feeder>> streams_;  // those of feeders_ that are to be asked
+  int initializer_deaths_ = 0;                  // in a row
+  static constexpr absl::Duration kFirstWait = absl::Microseconds(50);
+  bool dying_ = false;  // a worker may be, or has not begun: nobody tells of either
+  absl::Duration dying_wait_ = kFirstWait;  // between looks at it
+  absl::Time look_again_;                   // at it
+  bool driving_ = false;                    // a thread is
+  int others_ = 0;                          // threads that wait for what it does
+  bool sleeps_ = false;                     // it may, until more than one outcome is there
   bool closed_ = false;
   bool workers_told_ = false;  // that it is closed
   bool terminated_ = false;
@@ -221,8 +196,12 @@ class Crew final : public FutureDriver {
   std::thread helper_;
 };
 
-// With what is left open in the options. kInvalidArgument: options that contradict themselves.
-absl::StatusOr<std::shared_ptr<Crew>> MakeCrew(PoolOptions options);
+// With what is left open in the options, for a `what` ("Pool"). kInvalidArgument: options that no
+// pool can have. CrewOrDie: ends the process, with a line that says why.
+absl::StatusOr<std::shared_ptr<Crew>> MakeCrew(PoolOptions options, std::string_view what);
+std::shared_ptr<Crew> CrewOrDie(const PoolOptions& options, std::string_view what);
+// What PoolOptions are to say for so many: 0 stands for another number there.
+inline int CheckedWorkers(int workers) { return workers == 0 ? -1 : workers; }
 
 }  // namespace mp::internal
 

@@ -7,14 +7,18 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <ranges>
+#include <string_view>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,12 +27,14 @@
 #include "mp/codec.h"
 #include "mp/future.h"
 #include "mp/internal/codec_error.h"
-#include "mp/internal/crew.h"
+#include "mp/internal/encoder_access.h"
 #include "mp/internal/future_state.h"
 #include "mp/internal/one_call.h"
 #include "mp/internal/progress.h"
 #include "mp/internal/task_code.h"
+#include "mp/internal/task_runner.h"
 #include "mp/pool_results.h"
+#include "shared/internal/atomic.h"
 
 namespace mp::internal {
 
@@ -49,7 +55,15 @@ class ItemSource {
     size_t count = 0;
     absl::Status status = Guarded(absl::StatusCode::kInternal, [&] {
       items_.clear();
-      if constexpr (kStays) {
+      if constexpr (kStays && std::ranges::contiguous_range<Range> &&
+                    std::sized_sentinel_for<std::ranges::sentinel_t<Range>,
+                                            std::ranges::iterator_t<Range>> &&
+                    kAreBytes<Item>) {
+        count = std::min(most, static_cast<size_t>(end_ - at_));
+        encoder.PutLength(count);
+        EncoderAccess::PutLong(encoder, std::to_address(at_), count * sizeof(Item));
+        at_ += static_cast<std::ranges::range_difference_t<Range>>(count);
+      } else if constexpr (kStays) {
         auto end = at_;
         for (; count < most && end != end_; ++count) ++end;
         encoder.PutLength(count);
@@ -75,12 +89,12 @@ class ItemSource {
 template <class R>
 class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
  public:
-  MapCall(std::shared_ptr<Crew> crew, size_t items, size_t chunksize)
-      : crew_(std::move(crew)),
-        driver_(crew_),
+  MapCall(std::shared_ptr<TaskRunner> runner, size_t items, size_t chunksize)
+      : runner_(std::move(runner)),
+        driver_(runner_),
         chunksize_(chunksize),
         results_(items),
-        progress_(crew_->options().on_progress, items) {}
+        progress_(runner_->on_progress(), items) {}
 
   const std::shared_ptr<FutureDriver>& driver() const override { return driver_; }
   bool Cancel() override { return false; }
@@ -92,17 +106,19 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
     absl::Status status = outcome.StatusOf(first + outcome.error.item);
     if (outcome.kind == TaskOutcome::Kind::kDone) {
       status = DecodeOutcome(outcome, [&](Decoder& decoder) {
-        for (size_t i = 0; i < items; ++i) results_[first + i] = GetTaskResult<R>(decoder);
+        if constexpr (std::same_as<Slot, R> && kAreBytes<R> && !std::same_as<R, std::monostate>) {
+          const std::string_view bytes = decoder.View(items * sizeof(R));
+          std::memcpy(&results_[first], bytes.data(), bytes.size());
+        } else {
+          for (size_t i = 0; i < items; ++i) results_[first + i] = GetTaskResult<R>(decoder);
+        }
       });
     }
     progress_.Add(items, status.ok() ? 0 : items);
     End(first, std::move(status), /*is_task=*/true);
   }
   // One more task is to come; and what is not, and why.
-  void BeginTask() {
-    const std::lock_guard lock(mutex_);
-    ++open_;
-  }
+  void BeginTask() { open_.fetch_add(1, std::memory_order_relaxed); }
   void Fail(size_t item, absl::Status why) { End(item, std::move(why), /*is_task=*/false); }
   void EndTask(size_t item, absl::Status why) { End(item, std::move(why), /*is_task=*/true); }
   void EndFeeding() {
@@ -111,10 +127,8 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
     CompleteIfDone();
   }
   // Tasks that are not done.
-  size_t open() const {
-    const std::lock_guard lock(mutex_);
-    return open_;
-  }
+  size_t open() const { return open_.load(std::memory_order_relaxed); }
+  size_t to_come() const override { return open(); }
 
  private:
   using Slot = std::conditional_t<std::default_initializable<R>, R, std::optional<R>>;
@@ -125,11 +139,11 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
       failed_ = item;
       failure_ = std::move(status);
     }
-    if (is_task) --open_;
+    if (is_task) open_.fetch_sub(1, std::memory_order_relaxed);
     CompleteIfDone();
   }
   void CompleteIfDone() {
-    if (!fed_all_ || open_ != 0) return;
+    if (!fed_all_ || open() != 0) return;
     if (!failure_.ok()) {
       this->Set(failure_);
     } else if constexpr (std::same_as<Slot, R>) {
@@ -142,24 +156,26 @@ class MapCall final : public FutureState<std::vector<R>>, public TaskSink {
     }
   }
 
-  const std::shared_ptr<Crew> crew_;
+  const std::shared_ptr<TaskRunner> runner_;
   const std::shared_ptr<FutureDriver> driver_;
   const size_t chunksize_;
   std::vector<Slot> results_;
   Progress progress_;
-  mutable std::mutex mutex_;
+  Atomic<size_t> open_{0};
+  std::mutex mutex_;
   // Under it:
-  size_t open_ = 0;
   bool fed_all_ = false;
   size_t failed_ = 0;
   absl::Status failure_;
 };
 
-template <class F, class Range, bool kStar>
+// RangeReference: T& or, of a range that is handed over, T.
+template <class F, class RangeReference, bool kStar>
 class ImapCall final
     : public ResultStream<
-          typename EachCode<F, std::ranges::range_value_t<Range>, kStar, true>::Result>,
-      public std::enable_shared_from_this<ImapCall<F, Range, kStar>> {
+          typename EachCode<F, std::ranges::range_value_t<RangeReference>, kStar, true>::Result>,
+      public std::enable_shared_from_this<ImapCall<F, RangeReference, kStar>> {
+  using Range = std::remove_reference_t<RangeReference>;
   using Item = std::ranges::range_value_t<Range>;
   using Code = EachCode<F, Item, kStar, true>;
   using R = typename Code::Result;
@@ -167,21 +183,21 @@ class ImapCall final
   using Results = std::deque<typename Stream::Result>;
 
  public:
-  // `range`: a view.
-  ImapCall(std::shared_ptr<Crew> crew, Range range, absl::StatusOr<Crew::JobPointer> job,
-           size_t chunksize, bool ordered)
-      : Stream(std::move(crew), ordered),
-        range_(std::move(range)),
+  ImapCall(std::shared_ptr<TaskRunner> runner, RangeReference&& range,
+           absl::StatusOr<TaskRunner::JobPointer> job, size_t chunksize, bool ordered)
+      : Stream(std::move(runner), ordered),
+        range_(std::forward<RangeReference>(range)),
         source_(range_),
         job_(std::move(job)),
         chunksize_(chunksize),
-        progress_(this->crew_->options().on_progress, 0) {}
+        progress_(this->runner_->on_progress(), 0) {}
 
   bool FeedOne(uint64_t chunk) override {
     if (failed_) return false;
     if (absl::Status status = TryFeed(chunk); !status.ok()) {
       failed_ = true;
       if (!absl::IsOutOfRange(status)) this->DeliverLast(chunk, chunk * chunksize_, status);
+      progress_.SetTotal(fed_);
       return false;
     }
     return true;
@@ -204,9 +220,9 @@ class ImapCall final
           if (decoder.Get<bool>()) {
             results.push_back({first + i, GetTaskResult<R>(decoder)});
           } else {
-            TaskOutcome one = {.kind = TaskOutcome::Kind::kError,
-                               .error = TaskError::Get(decoder),
-                               .failure = outcome.failure};
+            const TaskOutcome one = {.kind = TaskOutcome::Kind::kError,
+                                     .error = TaskError::Get(decoder),
+                                     .failure = outcome.failure};
             results.push_back({first + i, one.StatusOf(first + i)});
           }
         }
@@ -234,19 +250,27 @@ class ImapCall final
       const std::lock_guard lock(mutex_);
       sizes_[chunk] = *items;
     }
-    return this->crew_->Put(*job_, this->shared_from_this(), chunk, argument, /*feeds=*/true)
-        .status();
+    absl::Status status =
+        this->runner_->Put(*job_, this->shared_from_this(), chunk, argument, /*feeds=*/true)
+            .status();
+    if (status.ok()) fed_ += *items;
+    return status;
   }
 
-  Range range_;
+  RangeReference range_;
   ItemSource<Range> source_;
-  const absl::StatusOr<Crew::JobPointer> job_;
+  const absl::StatusOr<TaskRunner::JobPointer> job_;
   const size_t chunksize_;
   bool failed_ = false;
+  size_t fed_ = 0;  // items
   Progress progress_;
   std::mutex mutex_;
   std::map<uint64_t, size_t> sizes_;  // under it: of chunks that are under way
 };
+
+template <bool kStar, class F, class Range>
+using EachResult =
+    typename ItemParts<kStar, std::ranges::range_value_t<Range>>::template Result<Stored<F>>;
 
 template <bool kStar, class F, class RangeReference>
 struct EachCall {
@@ -265,28 +289,31 @@ struct EachCall {
   }
 
   template <class From>
-  static absl::StatusOr<std::vector<R>> Map(const std::shared_ptr<Crew>& crew, From&& f,
+  static absl::StatusOr<std::vector<R>> Map(const std::shared_ptr<TaskRunner>& runner, From&& f,
                                             Range& range, size_t chunksize) {
-    return Begin(crew, F(std::forward<From>(f)), range, chunksize, /*waits=*/true).Get();
+    const std::shared_ptr<Call> call =
+        Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/true);
+    // Nobody else has it.
+    if (call->Await(nullptr)) return call->TakeValue();
+    return Future<std::vector<R>>(call).Get(absl::ZeroDuration());
   }
   template <class From>
-  static Future<std::vector<R>> MapAsync(const std::shared_ptr<Crew>& crew, From&& f, Range& range,
-                                         size_t chunksize) {
-    return Begin(crew, F(std::forward<From>(f)), range, chunksize, /*waits=*/false);
+  static Future<std::vector<R>> MapAsync(const std::shared_ptr<TaskRunner>& runner, From&& f,
+                                         Range& range, size_t chunksize) {
+    return Future<std::vector<R>>(
+        Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/false));
   }
 
   template <class From>
-  static PoolResults<R> Imap(const std::shared_ptr<Crew>& crew, From&& f, RangeReference&& range,
-                             size_t chunksize, bool ordered) {
+  static PoolResults<R> Imap(const std::shared_ptr<TaskRunner>& runner, From&& f,
+                             RangeReference&& range, size_t chunksize, bool ordered) {
     static_assert(MustBe());
-    using View = std::views::all_t<RangeReference>;
-    using Stream = ImapCall<F, View, kStar>;
-    absl::StatusOr<Crew::JobPointer> job =
-        JobOf<EachCode<F, Item, kStar, true>>(*crew, F(std::forward<From>(f)));
+    using Stream = ImapCall<F, RangeReference, kStar>;
+    absl::StatusOr<TaskRunner::JobPointer> job =
+        JobOf<EachCode<F, Item, kStar, true>>(*runner, F(std::forward<From>(f)));
     if (chunksize == 0) job = absl::InvalidArgumentError("Imap: a chunksize of 0");
-    return PoolResults<R>(
-        std::make_shared<Stream>(crew, std::views::all(std::forward<RangeReference>(range)),
-                                 std::move(job), chunksize, ordered));
+    return PoolResults<R>(std::make_shared<Stream>(runner, std::forward<RangeReference>(range),
+                                                   std::move(job), chunksize, ordered));
   }
 
  private:
@@ -296,54 +323,54 @@ struct EachCall {
     return std::max<size_t>(1, (items + parts - 1) / parts);
   }
 
-  static Future<std::vector<R>> Begin(const std::shared_ptr<Crew>& crew, const F& f, Range& range,
-                                      size_t chunksize, bool waits) {
+  static std::shared_ptr<Call> Begin(const std::shared_ptr<TaskRunner>& runner, const F& f,
+                                     Range& range, size_t chunksize, bool waits) {
     static_assert(MustBe());
     if constexpr (!std::ranges::sized_range<Range>) {
       std::vector<Item> items;
       const absl::Status status = Guarded(absl::StatusCode::kInternal, [&] {
         for (auto&& item : range) items.push_back(std::forward<decltype(item)>(item));
       });
-      auto call = EachCall<kStar, F, std::vector<Item>&>::BeginSized(crew, f, items, chunksize,
-                                                                     waits, status);
-      return call;
+      return EachCall<kStar, F, std::vector<Item>&>::BeginSized(runner, f, items, chunksize, waits,
+                                                                status);
     } else {
-      return BeginSized(crew, f, range, chunksize, waits, absl::OkStatus());
+      return BeginSized(runner, f, range, chunksize, waits, absl::OkStatus());
     }
   }
 
  public:
-  static Future<std::vector<R>> BeginSized(const std::shared_ptr<Crew>& crew, const F& f,
-                                           Range& range, size_t chunksize, bool waits,
-                                           absl::Status status) {
+  static std::shared_ptr<Call> BeginSized(const std::shared_ptr<TaskRunner>& runner, const F& f,
+                                          Range& range, size_t chunksize, bool waits,
+                                          absl::Status status) {
     const size_t items = std::ranges::size(range);
-    if (chunksize == 0) chunksize = DefaultChunk(items, crew->workers());
-    auto call = std::make_shared<Call>(crew, items, chunksize);
-    if (status.ok()) status = crew->BeginFeeding();
+    if (chunksize == 0) chunksize = DefaultChunk(items, runner->workers());
+    auto call = std::make_shared<Call>(runner, items, chunksize);
+    if (status.ok()) status = runner->BeginFeeding({});
     if (status.ok()) {
-      status = Feed(*crew, f, range, items, chunksize, waits, call);
-      crew->EndFeeding();
+      status = Feed(*runner, f, range, items, chunksize, waits, call);
+      runner->EndFeeding();
     }
     if (!status.ok()) call->Fail(0, std::move(status));
     call->EndFeeding();
-    return Future<std::vector<R>>(std::move(call));
+    return call;
   }
 
  private:
-  static absl::Status Feed(Crew& crew, const F& f, Range& range, size_t items, size_t chunksize,
-                           bool waits, const std::shared_ptr<Call>& call) {
+  static absl::Status Feed(TaskRunner& runner, const F& f, Range& range, size_t items,
+                           size_t chunksize, bool waits, const std::shared_ptr<Call>& call) {
     // Who waits puts no more than keeps the workers busy: memory that was just used is fast.
     constexpr size_t kWindow = 1024;
     if (items == 0) return absl::OkStatus();
-    const absl::StatusOr<Crew::JobPointer> job = JobOf<Code>(crew, f);
+    const absl::StatusOr<TaskRunner::JobPointer> job = JobOf<Code>(runner, f);
     if (!job.ok()) return job.status();
     ItemSource<Range> source(range);
     for (size_t chunk = 0; chunk * chunksize < items; ++chunk) {
       if (waits && call->open() >= kWindow) {
-        static_cast<void>(
-            crew.DriveUntil([&] { return call->open() <= kWindow / 2; }, &kUncancelled));
+        static_cast<void>(runner.DriveUntil(
+            [&] { return call->open() <= kWindow / 2; }, &kUncancelled,
+            [&] { return std::max(call->open(), kWindow / 2 + 1) - kWindow / 2; }));
       }
-      if (absl::Status status = crew.AwaitRoom(); !status.ok()) return status;
+      if (absl::Status status = runner.AwaitRoom(); !status.ok()) return status;
       Encoder argument;
       const absl::StatusOr<size_t> count = source.Next(chunksize, argument);
       absl::Status status = count.status();
@@ -352,7 +379,7 @@ struct EachCall {
       }
       if (status.ok()) {
         call->BeginTask();
-        status = crew.Put(*job, call, chunk, argument, /*feeds=*/true).status();
+        status = runner.Put(*job, call, chunk, argument, /*feeds=*/true).status();
         if (!status.ok()) call->EndTask(chunk * chunksize, status);
       }
       if (!status.ok()) {

@@ -6,6 +6,7 @@
 
 #include <time.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -25,9 +26,13 @@ class FutureDriver {
   virtual ~FutureDriver() = default;
 
   // Makes what it can come, and waits, until `done()`, which is asked often, by one thread at a
-  // time. False: not by `deadline`, or the thread was cancelled.
-  [[nodiscard]] virtual bool DriveUntil(absl::FunctionRef<bool()> done,
-                                        const timespec* deadline) = 0;
+  // time, and is not before `to_come()` more outcomes have come. False: not by `deadline`, or the
+  // thread was cancelled.
+  [[nodiscard]] virtual bool DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline,
+                                        absl::FunctionRef<size_t()> to_come) = 0;
+  [[nodiscard]] bool DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline) {
+    return DriveUntil(done, deadline, [] { return size_t{1}; });
+  }
   // From now on that is done also while nobody waits.
   virtual void Helper() = 0;
   // kFailedPrecondition: this is a child of the process whose it is.
@@ -49,9 +54,12 @@ class FutureBase {
   virtual bool Cancel() = 0;
   virtual bool Running() const = 0;
   virtual absl::Status status() const = 0;
+  // How many outcomes of tasks it takes until it is done, at least.
+  virtual size_t to_come() const { return 1; }
 
   bool Await(const timespec* deadline) const {
-    return Done() || driver()->DriveUntil([this] { return Done(); }, deadline);
+    return Done() ||
+           driver()->DriveUntil([this] { return Done(); }, deadline, [this] { return to_come(); });
   }
   // When it is done, in the thread that finds that; at once, if it is.
   void AddCallback(std::function<void()> callback);
@@ -71,6 +79,8 @@ class FutureState : public FutureBase {
  public:
   // Once it is done.
   const absl::StatusOr<R>& value() const { return value_; }
+  // By the only one who has it.
+  absl::StatusOr<R> TakeValue() { return std::move(value_); }
   absl::Status status() const final { return value_.status(); }
 
  protected:

@@ -41,8 +41,8 @@ absl::StatusOr<uint32_t> PoolMaker::Allocate() {
 
 void PoolMaker::FreeRetired() {
   static_cast<void>(state_.Skip());
-  const uint64_t passed = TaskEnd::Of(state_.head.load(std::memory_order_acquire)).number;
-  while (!retired_.empty() && retired_.top().first < passed) {
+  passed_ = TaskEnd::Of(state_.head.load(std::memory_order_acquire)).number;
+  while (!retired_.empty() && retired_.top().first < passed_) {
     free_.push_back(retired_.top().second);
     retired_.pop();
   }
@@ -53,11 +53,19 @@ void PoolMaker::Put(uint32_t task) {
   PoolTask& it = state_[task];
   it.next.store(0, std::memory_order_relaxed);
   it.word.store(TaskWord{number_, Phase::kReady}.word(), std::memory_order_relaxed);
-  state_[last_].next.store(uint64_t{task} + 1, std::memory_order_release);
+  // In one order with worker_sleeps: either who is about to sleep sees it, or WakeWorkers() it.
+  state_[last_].next.store(uint64_t{task} + 1, std::memory_order_seq_cst);
   last_ = task;
 }
 
-void PoolMaker::Recycle(uint32_t task) { retired_.emplace(Look(task).number, task); }
+void PoolMaker::Recycle(uint32_t task) {
+  const uint64_t number = Look(task).number;
+  if (number < passed_) {
+    free_.push_back(task);
+  } else {
+    retired_.emplace(number, task);
+  }
+}
 
 bool PoolMaker::Revoke(uint32_t task, Phase phase) {
   TaskWord as = Look(task);
@@ -72,9 +80,11 @@ void PoolMaker::TakeFinished(absl::FunctionRef<void(uint32_t task)> harvest) {
   TaskEnd end;
   do {
     end = TaskEnd::Of(seen);
+    harvested_ = end.number;
     if (end.task == 0) return;
   } while (!state_.finished.compare_exchange_weak(seen, TaskEnd{end.number, 0}.word(),
                                                   std::memory_order_acquire));
+  passed_ = TaskEnd::Of(state_.head.load(std::memory_order_acquire)).number;
   // The last one is first.
   uint64_t before = 0;
   for (uint64_t task = end.task; task != 0;) {
@@ -95,13 +105,15 @@ PoolMaker::News PoolMaker::LookForNews() const {
   return {.deaths = Deaths(), .events = state_.events.load(std::memory_order_acquire)};
 }
 
-void PoolMaker::AwaitFinished(const News& news, const timespec* deadline) {
+void PoolMaker::AwaitFinished(size_t at_least, const News& news, const timespec* deadline) {
+  // More than these take longer than a sleep; each look takes the word away from the workers.
+  constexpr size_t kFew = 16;
   const auto is_there = [&] {
-    return TaskEnd::Of(state_.finished.load(std::memory_order_acquire)).task != 0 ||
-           LookForNews() != news;
+    const uint64_t number = TaskEnd::Of(state_.finished.load(std::memory_order_acquire)).number;
+    return ((number - harvested_) & TaskEnd::kNumberMask) >= at_least || LookForNews() != news;
   };
-  if (SpinUntil(is_there)) return;
-  state_.maker_sleeps.store(1, std::memory_order_seq_cst);
+  if (at_least <= kFew && SpinUntil(is_there)) return;
+  state_.maker_wants.store(PoolState::Want(harvested_ + at_least), std::memory_order_seq_cst);
   const uint64_t seen = state_.finished.load(std::memory_order_seq_cst);
   if (is_there()) return;
   Wait(LowHalf(state_.finished), static_cast<uint32_t>(seen),
@@ -109,7 +121,7 @@ void PoolMaker::AwaitFinished(const News& news, const timespec* deadline) {
 }
 
 void PoolMaker::Close() {
-  state_.closed.store(1, std::memory_order_release);
+  state_.closed.store(1, std::memory_order_seq_cst);
   state_.puts.fetch_add(1, std::memory_order_seq_cst);
   // Whatever `worker_sleeps` says: the last one who was woken may not yet have said that others
   // sleep, too.

@@ -53,8 +53,8 @@ class PoolMaker {
 
   // Those that were finished since the last call, the first one first.
   void TakeFinished(absl::FunctionRef<void(uint32_t task)> harvest);
-  // Until there is one; or somebody of the family has died, or a worker has told something, since
-  // `news` was what it is; at `deadline`, or when the thread is cancelled. It may end for no
+  // Until so many are there; or somebody of the family has died, or a worker has told something,
+  // since `news` was what it is; at `deadline`, or when the thread is cancelled. It may end for no
   // reason.
   struct News {
     uint32_t deaths = 0;
@@ -63,7 +63,7 @@ class PoolMaker {
     friend bool operator==(const News&, const News&) = default;
   };
   News LookForNews() const;
-  void AwaitFinished(const News& news, const timespec* deadline);
+  void AwaitFinished(size_t at_least, const News& news, const timespec* deadline);
   // No more tasks: workers that find none leave.
   void Close();
 
@@ -80,8 +80,10 @@ class PoolMaker {
   void FreeRetired();
 
   PoolState& state_;
-  uint64_t number_ = 0;  // of the last that was put
-  uint32_t last_ = 0;    // that; at first task 0, which is none
+  uint64_t number_ = 0;     // of the last that was put
+  uint64_t harvested_ = 0;  // the number of `finished` at the last harvest
+  uint64_t passed_ = 0;     // head was there
+  uint32_t last_ = 0;       // that; at first task 0, which is none
   uint32_t made_ = 1;
   size_t segments_ = 1;
   std::vector<uint32_t> free_;

@@ -21,7 +21,7 @@ bool PoolState::Init(uint32_t workers_count) {
   finished.store(0, std::memory_order_relaxed);
   puts.store(0, std::memory_order_relaxed);
   worker_sleeps.store(0, std::memory_order_relaxed);
-  maker_sleeps.store(0, std::memory_order_relaxed);
+  maker_wants.store(0, std::memory_order_relaxed);
   events.store(0, std::memory_order_relaxed);
   closed.store(0, std::memory_order_relaxed);
   broken.store(0, std::memory_order_relaxed);
@@ -54,8 +54,9 @@ bool PoolState::AddSegment(size_t segment) {
 }
 
 void PoolState::FreeBlocks() {
-  // Of a pool whose maker has ended as it should, only the segments are left.
-  Domain::Current()->FreeOwnedBy(Owner::Object(this), {});
+  // The name is freed with the cell.
+  const auto* const its_name = reinterpret_cast<const void*>(name.load(std::memory_order_relaxed));
+  Domain::Current()->FreeOwnedBy(Owner::Object(this), {&its_name, 1});
 }
 
 uint32_t PoolState::TakeOrSkip(const uint32_t* w) {
@@ -91,7 +92,7 @@ uint32_t PoolState::TakeOrSkip(const uint32_t* w) {
 
 bool PoolState::MayHaveTask() const {
   const TaskEnd end = TaskEnd::Of(head.load(std::memory_order_acquire));
-  return (*this)[end.task].next.load(std::memory_order_acquire) != 0;
+  return (*this)[end.task].next.load(std::memory_order_seq_cst) != 0;
 }
 
 uint32_t PoolState::AwaitTask(uint32_t w) {
@@ -119,10 +120,11 @@ uint32_t PoolState::AwaitTask(uint32_t w) {
 }
 
 void PoolState::WakeWorkers(int count) {
-  // Who is about to sleep looks again.
-  puts.fetch_add(1, std::memory_order_seq_cst);
+  // Who does not say yet that it sleeps will look once more (PoolMaker::Put()).
   if (worker_sleeps.load(std::memory_order_seq_cst) == 0) return;
   worker_sleeps.store(0, std::memory_order_seq_cst);
+  // Who has said so, and is not there yet, does not sleep.
+  puts.fetch_add(1, std::memory_order_seq_cst);
   FutexWake(puts, count);
 }
 
@@ -144,7 +146,7 @@ bool PoolState::Finish(uint32_t task, uint32_t w, bool failed) {
     it.finished.store(end.task, std::memory_order_relaxed);
     end = {.number = end.number + 1, .task = task + 1};
   } while (!finished.compare_exchange_weak(seen, end.word(), std::memory_order_seq_cst));
-  WakeMaker();
+  WakeMakerAt(end.number);
   return true;
 }
 
@@ -159,9 +161,17 @@ void PoolState::Tell() {
   WakeMaker();
 }
 
+void PoolState::WakeMakerAt(uint64_t number) {
+  const uint64_t wants = maker_wants.load(std::memory_order_seq_cst);
+  if (wants == 0) return;
+  // Numbers go round.
+  constexpr uint64_t kHalf = (TaskEnd::kNumberMask + 1) / 2;
+  if (((number - wants) & TaskEnd::kNumberMask) < kHalf) WakeMaker();
+}
+
 void PoolState::WakeMaker() {
-  if (maker_sleeps.load(std::memory_order_seq_cst) == 0) return;
-  maker_sleeps.store(0, std::memory_order_relaxed);
+  if (maker_wants.load(std::memory_order_seq_cst) == 0) return;
+  maker_wants.store(0, std::memory_order_relaxed);
   // Who dies before this has changed the word that the maker sleeps on: its burial wakes it.
   FutexWake(LowHalf(finished), kWakeAll);
 }

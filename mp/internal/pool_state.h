@@ -25,9 +25,10 @@
 //   head       workers, maker  who takes  TaskEnd: the last task that is known to be taken
 //   finished   workers, maker  maker      TaskEnd: the last task that is finished and not yet
 //                                         harvested, plus 1; and how many ever were
-//   puts       maker           workers    changes with each put: to be slept on
+//   puts       all             workers    changes before who sleeps on it is woken
 //   worker_sleeps  all         maker      1: somebody may sleep on `puts`
-//   maker_sleeps   all         workers    1: somebody may sleep on the low half of `finished`
+//   maker_wants    all         workers    not 0: somebody may sleep on the low half of `finished`,
+//                                         until its number is this (Want())
 //   events     workers         maker      counts what Tell() has told
 //   closed     maker           workers    1: who finds no task leaves
 //   broken     a worker        maker      address of a block: TaskNote, why no worker can begin; 0:
@@ -194,12 +195,12 @@ struct PoolState : ObjectHeader {
   alignas(PoolTask::kLine) Word finished;
   alignas(PoolTask::kLine) FutexWord puts;
   Word worker_sleeps;
-  Word maker_sleeps;
+  alignas(PoolTask::kLine) Word maker_wants;
   Word events;
-  Word closed;
+  alignas(PoolTask::kLine) Word closed;
   Word broken;
   Word workers;
-  alignas(PoolTask::kLine) Word segments[kSegments];
+  Word segments[kSegments];
 
   // By its maker, before others see it. False: there is no memory.
   [[nodiscard]] bool Init(uint32_t workers_count);
@@ -225,6 +226,11 @@ struct PoolState : ObjectHeader {
   // By a worker: the maker is to look.
   void Tell();
 
+  // What maker_wants is for one who sleeps until `finished` has that number.
+  static uint64_t Want(uint64_t number) {
+    return uint64_t{1} << 63 | (number & TaskEnd::kNumberMask);
+  }
+
   // By who has put so many, or learns that there are. Who is woken, and finds that there is another
   // one behind its own, wakes the next.
   void WakeWorkers(int count);
@@ -236,10 +242,11 @@ struct PoolState : ObjectHeader {
   WorkerRecord& Record(uint32_t w) const {
     return reinterpret_cast<WorkerRecord*>(workers.load(std::memory_order_relaxed))[w];
   }
-  bool IsClosed() const { return closed.load(std::memory_order_acquire) != 0; }
+  bool IsClosed() const { return closed.load(std::memory_order_seq_cst) != 0; }
 
  private:
   uint32_t TakeOrSkip(const uint32_t* w);
+  void WakeMakerAt(uint64_t number);
   void WakeMaker();
   bool MayHaveTask() const;
 };

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -54,7 +55,7 @@ class Worker {
     this_->pool_.Tell();
   }
 
-  // False: it is to leave.
+  // False: this is a child of the worker.
   bool Do(uint32_t task);
   TaskError Run(const PoolTask& task, ResultEncoder& result);
   TaskCode& CodeOf(const TaskNote& job);
@@ -79,6 +80,7 @@ absl::Status Worker::Initialize(const WorkerInitializer& initializer) const {
     if (setrlimit(RLIMIT_DATA, &limit) != 0) {
       status = absl::InvalidArgumentError("the limit of a worker's memory cannot be set");
     }
+    LimitMemoryOfTasks();
   }
   if (status.ok() && initializer.target != nullptr) {
     status = Attempt([&]() -> absl::Status {
@@ -113,6 +115,8 @@ void Worker::Work() {
     const uint32_t task = pool_.AwaitTask(order_.index);
     if (task == PoolState::kNone || !Do(task)) break;
   }
+  // Nor does a child of the worker's leave for it.
+  if (ForkGeneration() != generation_) return;
   this_ = nullptr;
   // Before: a worker that has died, with no task.
   // After:  another one takes its place, though this one is still there.
@@ -144,8 +148,8 @@ bool Worker::Do(uint32_t task) {
   }
   if (order_.tells_time) Record().since.store(0, std::memory_order_release);
   if (pool_.Finish(task, order_.index, failed)) return true;
-  FreeValue(it.result);
-  return false;
+  // Its time was over: whoever has revoked it is about to kill this process.
+  for (;;) pause();
 }
 
 TaskError Worker::Run(const PoolTask& task, ResultEncoder& result) {

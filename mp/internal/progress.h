@@ -1,10 +1,12 @@
-// Progress: counts what is done of a call, and tells the program of it, now and then.
+// Progress: counts what is done of a call, and tells the program of it, now and then. By several
+// threads at once.
 
 #ifndef MP_MP_INTERNAL_PROGRESS_H_
 #define MP_MP_INTERNAL_PROGRESS_H_
 
 #include <cstddef>
 #include <functional>
+#include <mutex>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -22,10 +24,24 @@ class Progress {
   }
 
   void Add(size_t done, size_t failed) {
-    constexpr absl::Duration kPause = absl::Milliseconds(100);
     if (tell_ == nullptr) return;
+    const std::lock_guard lock(mutex_);
     so_far_.done += done;
     so_far_.failed += failed;
+    Tell();
+  }
+  // From now on it is known.
+  void SetTotal(size_t total) {
+    if (tell_ == nullptr) return;
+    const std::lock_guard lock(mutex_);
+    so_far_.total = total;
+    Tell();
+  }
+
+ private:
+  // Under mutex_.
+  void Tell() {
+    constexpr absl::Duration kPause = absl::Milliseconds(100);
     const absl::Time now = absl::Now();
     if (now < next_ && so_far_.done != so_far_.total) return;
     next_ = now + kPause;
@@ -34,8 +50,9 @@ class Progress {
     CallBack([this] { tell_(so_far_); });
   }
 
- private:
   const std::function<void(const PoolProgress&)> tell_;
+  std::mutex mutex_;
+  // Under it:
   PoolProgress so_far_;
   absl::Time begun_;
   absl::Time next_;

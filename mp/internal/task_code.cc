@@ -13,6 +13,13 @@
 #include "mp/internal/part.h"
 
 namespace mp::internal {
+namespace {
+
+constinit bool memory_is_limited = false;
+
+}  // namespace
+
+void LimitMemoryOfTasks() { memory_is_limited = true; }
 
 std::unique_ptr<TaskCode> DecodeTaskCode(Decoder& decoder) {
   const auto decode = DecodePart<TaskCodeDecoder>(decoder);
@@ -21,7 +28,10 @@ std::unique_ptr<TaskCode> DecodeTaskCode(Decoder& decoder) {
 }
 
 TaskError Attempt(absl::FunctionRef<absl::Status()> run) {
-  auto threw = [](absl::Status status) { return TaskError{0, true, std::move(status)}; };
+  using How = TaskError::How;
+  auto threw = [](absl::Status status, How how = How::kThrew) {
+    return TaskError{0, how, std::move(status)};
+  };
   try {
     return {.status = run()};
   } catch (const CodecError&) {
@@ -29,7 +39,8 @@ TaskError Attempt(absl::FunctionRef<absl::Status()> run) {
   } catch (const abi::__forced_unwind&) {
     throw;  // the thread ends, and with it the worker
   } catch (const std::bad_alloc& exception) {
-    return threw(absl::ResourceExhaustedError(exception.what()));
+    if (!memory_is_limited) return threw(absl::InternalError(exception.what()));
+    return threw(absl::ResourceExhaustedError(exception.what()), How::kHadNoMemory);
   } catch (const std::exception& exception) {
     return threw(absl::InternalError(exception.what()));
   } catch (...) {

@@ -30,6 +30,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "mp/codec.h"
+#include "mp/internal/bytes_codec.h"
+#include "mp/internal/encoder_access.h"
+#include "mp/internal/kind.h"
 #include "mp/internal/part.h"
 #include "mp/internal/status_bytes.h"
 #include "mp/internal/target.h"
@@ -38,23 +41,29 @@ namespace mp::internal {
 
 // Why a task failed, as its worker says it.
 struct TaskError {
+  enum class How : uint8_t { kReturned, kThrew, kHadNoMemory };
+
   uint64_t item = 0;  // of its items
-  bool threw = false;
+  How how = How::kReturned;
   absl::Status status;
 
   void Put(Encoder& encoder) const {
     encoder.PutNumber(item);
-    encoder.Put(threw);
+    encoder.Put(how);
     PutStatus(status, encoder);
   }
   static TaskError Get(Decoder& decoder) {
     TaskError error;
     error.item = decoder.GetNumber();
-    error.threw = decoder.Get<bool>();
+    error.how = decoder.Get<How>();
     error.status = GetStatus(decoder);
     return error;
   }
 };
+
+// Values that lie side by side in a message, as they do in memory.
+template <class T>
+inline constexpr bool kAreBytes = kKind<T> == Kind::kBytes && !HasWrongBytes<T>();
 
 // Of what a task returns, which ends before it is copied into a message: it is kept until this
 // ends.
@@ -74,6 +83,15 @@ class ResultEncoder : public Encoder {
       Put(*kept);
       kept_.push_back(std::move(kept));
     }
+  }
+
+  // As one PutResult() for each.
+  template <class R>
+  requires kAreBytes<R>
+  void PutResults(std::vector<R> results) {
+    auto kept = std::make_shared<const std::vector<R>>(std::move(results));
+    EncoderAccess::PutLong(*this, kept->data(), kept->size() * sizeof(R));
+    kept_.push_back(std::move(kept));
   }
 
  private:
@@ -96,6 +114,8 @@ std::unique_ptr<TaskCode> DecodeTaskCode(Decoder& decoder);
 
 // `run()`, whose exceptions are errors; but for a result that cannot be sent.
 TaskError Attempt(absl::FunctionRef<absl::Status()> run);
+// From now on a std::bad_alloc in this process is one for want of what the pool's options limit.
+void LimitMemoryOfTasks();
 
 // What a function that returns a Raw is said to return.
 template <class Raw>
@@ -253,15 +273,28 @@ class EachCode final : public TaskCodeOf<EachCode<F, A, kStar, kItsOwn>, F> {
       }
       return {};
     } else {
+      // The same bytes in either way.
+      constexpr bool kAtOnce = kAreBytes<Result> && !std::is_same_v<Result, std::monostate>;
+      std::conditional_t<kAtOnce, std::vector<Result>, std::monostate> results;
+      if constexpr (kAtOnce) results.reserve(items);
       TaskError error = Attempt([&] {
         absl::Status status;
         for (; at < items && status.ok(); ++at) {
-          status = call([&]<class R>(R&& r) { result.PutResult(std::forward<R>(r)); });
+          status = call([&]<class R>(R&& r) {
+            if constexpr (kAtOnce) {
+              results.push_back(std::forward<R>(r));
+            } else {
+              result.PutResult(std::forward<R>(r));
+            }
+          });
         }
         return status;
       });
+      if constexpr (kAtOnce) {
+        if (error.status.ok()) result.PutResults(std::move(results));
+      }
       // The one that failed; that threw has not been counted.
-      error.item = error.threw || error.status.ok() ? at : at - 1;
+      error.item = error.how == TaskError::How::kReturned && !error.status.ok() ? at - 1 : at;
       return error;
     }
   }

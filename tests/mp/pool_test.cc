@@ -14,10 +14,11 @@
 #include <cstdlib>
 #include <forward_list>
 #include <functional>
+#include <iterator>
 #include <map>
+#include <new>
 #include <numeric>
 #include <optional>
-#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -28,8 +29,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mp/cancellation.h"
+#include "mp/codec.h"
 #include "mp/init.h"
 #include "mp/queue.h"
 #include "mp/start_method.h"
@@ -46,12 +49,38 @@
 namespace mp {
 namespace {
 
+struct Undecodable;
+
+}  // namespace
+
+template <>
+struct Codec<Undecodable> {
+  static void Encode(const Undecodable&, Encoder& encoder) { encoder.Put(1); }
+  static absl::StatusOr<Undecodable> Decode(Decoder& decoder);
+};
+
+namespace {
+
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::PauseForEver;
 using ::testing::SizeIs;
 using Reason = TaskFailure::Reason;
+
+// Arrives nowhere.
+struct Undecodable {
+  int value = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<Undecodable> Codec<Undecodable>::Decode(Decoder& decoder) {
+  decoder.Get<int>();
+  return absl::DataLossError("it does not arrive");
+}
+
+namespace {
 
 std::vector<int> Numbers(int n) {
   std::vector<int> numbers(static_cast<size_t>(n));
@@ -86,6 +115,40 @@ class PoolMethodTest : public ::testing::TestWithParam<StartMethod> {
   static PoolOptions Two() { return {.workers = 2, .start_method = GetParam()}; }
 };
 INSTANTIATE_TEST_SUITE_P(All, PoolMethodTest, testing::AllStartMethods(), testing::StartMethodName);
+
+// `make(i)` for all i below `end`, each made when it is come to; once.
+template <class Make>
+class Made {
+ public:
+  class Iterator {
+   public:
+    using value_type = int;
+    using difference_type = ptrdiff_t;
+
+    explicit Iterator(const Made* made) : made_(made) {}
+    int operator*() const { return made_->make_(i_); }
+    Iterator& operator++() {
+      ++i_;
+      return *this;
+    }
+    void operator++(int) { ++i_; }
+    friend bool operator==(const Iterator& it, std::default_sentinel_t) { return it.Ended(); }
+
+   private:
+    bool Ended() const { return i_ == made_->end_; }
+
+    const Made* made_;
+    int i_ = 0;
+  };
+
+  Made(int end, Make make) : end_(end), make_(std::move(make)) {}
+  Iterator begin() const { return Iterator(this); }
+  std::default_sentinel_t end() const { return {}; }
+
+ private:
+  int end_;
+  Make make_;
+};
 
 TEST_P(PoolMethodTest, MapsInOrder) {
   Pool pool(Two());
@@ -159,7 +222,8 @@ TEST_P(PoolMethodTest, AnInitializerRunsOnceInEachWorker) {
 TEST(PoolTest, MapsWhateverIsARange) {
   Pool pool(2);
   EXPECT_EQ(pool.Map(&Square, std::forward_list<int>{1, 2, 3}).value(), (std::vector{1, 4, 9}));
-  EXPECT_EQ(pool.Map(&Square, std::views::iota(1, 4)).value(), (std::vector{1, 4, 9}));
+  EXPECT_EQ(pool.Map(&Square, Made(3, [](int i) { return i + 1; })).value(),
+            (std::vector{1, 4, 9}));
   const std::map<std::string, int> named = {{"a", 1}, {"b", 2}};
   EXPECT_THAT(pool.Starmap(&Join, named).value(), ElementsAre("a1", "b2"));
   const std::vector<std::tuple<std::string, int>> tuples = {{"x", 3}};
@@ -176,7 +240,8 @@ TEST(PoolTest, TakesWhatAFunctionReturns) {
   EXPECT_EQ(pool.Apply(&Join, "n", 1).value(), "n1");
   EXPECT_EQ(pool.Apply([] {}).value(), std::monostate());
   EXPECT_EQ(pool.Apply([] { return absl::OkStatus(); }).value(), std::monostate());
-  EXPECT_EQ(pool.Apply([] { return absl::NotFoundError("it"); }).status(), absl::NotFoundError("it"));
+  EXPECT_EQ(pool.Apply([] { return absl::NotFoundError("it"); }).status(),
+            absl::NotFoundError("it"));
   EXPECT_EQ(pool.Apply(&NoSevens, 8).value(), 8);
   const std::string big(size_t{1} << 20, 'x');
   EXPECT_EQ(pool.Apply([](std::string text) { return text + "y"; }, big).value(), big + "y");
@@ -276,10 +341,10 @@ TEST(PoolTest, UnorderedResultsComeAsTheyAreDone) {
 TEST(PoolTest, ImapReadsItsRangeNoFurtherThanItMay) {
   Pool pool({.workers = 1, .max_in_flight = 2});
   int read = 0;
-  auto counted = std::views::iota(0, 100) | std::views::transform([&](int i) {
-                   ++read;
-                   return i;
-                 });
+  const Made counted(100, [&](int i) {
+    ++read;
+    return i;
+  });
   PoolResults<int> results = pool.Imap(&Square, counted);
   EXPECT_LE(read, 2);
   for (int i = 0; i < 10; ++i) EXPECT_EQ(results.Next().value(), i * i);
@@ -288,10 +353,10 @@ TEST(PoolTest, ImapReadsItsRangeNoFurtherThanItMay) {
 
 TEST(PoolTest, ARangeThatThrowsIsTheLastResult) {
   Pool pool(2);
-  auto throws = std::views::iota(0, 10) | std::views::transform([](int i) {
-                  if (i == 4) throw std::runtime_error("four");
-                  return i;
-                });
+  const Made throws(10, [](int i) {
+    if (i == 4) throw std::runtime_error("four");
+    return i;
+  });
   std::vector<absl::StatusOr<int>> results;
   for (const auto& result : pool.Imap(&Square, throws)) results.push_back(result);
   ASSERT_THAT(results, SizeIs(5));
@@ -385,6 +450,44 @@ TEST(PoolTest, WhoExitsOrClosesEverythingLosesItsTaskAlone) {
   EXPECT_EQ(pool.Map(&Square, Numbers(10)).value(), Squares(10));
 }
 
+// It never ends by itself, and is no worker any more.
+TEST(PoolTest, WhoBecomesAnotherProgramLosesItsTask) {
+  Pool pool(1);
+  const absl::Status status =
+      pool.Apply([] { return execlp("sleep", "sleep", "infinity", nullptr); }).status();
+  EXPECT_TRUE(absl::IsAborted(status)) << status;
+  EXPECT_EQ(GetTaskFailure(status)->exitcode, -SIGKILL);
+  EXPECT_EQ(pool.Apply(&Square, 3).value(), 9);
+}
+
+TEST(PoolTest, ChildrenOfATaskAreNoWorkers) {
+  Pool pool(1);
+  const auto forks = [](bool exits) {
+    const pid_t pid = fork();
+    // It comes back from the task, or ends by exit(): both are not the worker's end.
+    if (pid == 0 && exits) std::exit(0);
+    if (pid == 0) return getpid();
+    int status = 0;
+    return waitpid(pid, &status, 0) == pid ? getpid() : 0;
+  };
+  const pid_t worker = pool.worker_pids().front();
+  EXPECT_EQ(pool.Apply(forks, true).value(), worker);
+  EXPECT_EQ(pool.Apply(forks, false).value(), worker);
+  EXPECT_THAT(pool.worker_pids(), ElementsAre(worker));
+}
+
+TEST(PoolTest, ATaskMayBlockAllSignals) {
+  Pool pool(1);
+  const auto blocks = [] {
+    sigset_t all;
+    sigfillset(&all);
+    return sigprocmask(SIG_SETMASK, &all, nullptr);
+  };
+  EXPECT_EQ(pool.Apply(blocks).value(), 0);
+  EXPECT_EQ(pool.Apply(&Square, 3).value(), 9);
+  pool.Terminate();
+}
+
 TEST(PoolTest, ATaskMayHaveAPoolOfItsOwn) {
   Pool pool(2);
   const auto nested = [](int n) {
@@ -410,6 +513,28 @@ TEST(PoolTest, RetriesTasksWhoseWorkerDied) {
   const auto gone = pool.Map(BindFront(dies, 3), Numbers(10), 1);
   EXPECT_TRUE(absl::IsAborted(gone.status()));
   EXPECT_EQ(GetTaskFailure(gone.status())->attempt, 3);
+}
+
+TEST(PoolTest, WhatIsRunAgainIsTheSameFuture) {
+  Pool pool({.workers = 1, .retries = 1});
+  const Event begun;
+  const Event go;
+  const Future<int> future = pool.ApplyAsync(
+      [](const Event& has_begun, const Event& may_go) {
+        if (!has_begun.IsSet()) {
+          has_begun.Set();
+          raise(SIGKILL);
+        }
+        may_go.Wait();
+        return 1;
+      },
+      begun, go);
+  begun.Wait();
+  // Once more, by another worker.
+  while (!future.Running()) std::this_thread::yield();
+  EXPECT_FALSE(future.Cancel());
+  go.Set();
+  EXPECT_EQ(future.Get().value(), 1);
 }
 
 TEST(PoolTest, KillsWhatTakesTooLong) {
@@ -587,6 +712,44 @@ TEST(PoolTest, ThreadsShareIt) {
   EXPECT_EQ(good, 80);
 }
 
+// Who waits for many results may sleep until they are there; another thread's one result is not
+// kept from it.
+TEST(PoolTest, OneResultIsNotHeldUpByAThreadThatWaitsForMany) {
+  Pool pool(2);
+  const Event go;
+  const auto wait = [](const Event& event, int x) {
+    if (x == 999) event.Wait();
+    return x;
+  };
+  std::thread maps(
+      [&] { EXPECT_EQ(pool.Map(BindFront(wait, go), Numbers(1000), 1).value(), Numbers(1000)); });
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(pool.Apply(&Square, i).value(), i * i);
+  go.Set();
+  maps.join();
+}
+
+TEST(PoolTest, NoMoreAreUnderWayThanMayBe) {
+  Pool pool({.workers = 1, .max_in_flight = 2});
+  const Event go;
+  const auto wait = [](const Event& event, int x) {
+    event.Wait();
+    return x;
+  };
+  const Future<int> first = pool.ApplyAsync(wait, go, 1);
+  const Future<int> second = pool.ApplyAsync(wait, go, 2);
+  {
+    // There is no place for a third one.
+    const Cancellation stop;
+    const CancellationScope scope(stop);
+    stop.Cancel();
+    EXPECT_TRUE(absl::IsCancelled(pool.ApplyAsync(wait, go, 3).Get().status()));
+  }
+  go.Set();
+  EXPECT_EQ(pool.ApplyAsync(wait, go, 4).Get().value(), 4);
+  EXPECT_EQ(second.Get().value(), 2);
+  EXPECT_EQ(pool.Map(&Square, Numbers(10), 1).value(), Squares(10));
+}
+
 TEST(PoolTest, ACancelledThreadWaitsNoLonger) {
   Pool pool(1);
   const Event go;
@@ -616,6 +779,182 @@ TEST(PoolTest, TellsOfItsProgress) {
   EXPECT_EQ(told.back().total, 10u);
   EXPECT_EQ(told.back().failed, 1u);
   EXPECT_GT(told.back().rate, 0);
+}
+
+TEST(PoolTest, TheLastOfAStreamIsToldOfWithItsTotal) {
+  std::vector<PoolProgress> told;
+  Pool pool(
+      {.workers = 2, .on_progress = [&](const PoolProgress& so_far) { told.push_back(so_far); }});
+  size_t results = 0;
+  for (const absl::StatusOr<int>& result : pool.ImapUnordered(&NoSevens, Numbers(10), 3)) {
+    results += result.ok() ? 1 : 0;
+  }
+  EXPECT_EQ(results, 9u);
+  EXPECT_EQ(told.back().done, 10u);
+  EXPECT_EQ(told.back().total, 10u);
+  EXPECT_EQ(told.back().failed, 1u);
+}
+
+TEST(PoolTest, HasAName) {
+  Pool pool({.workers = 1, .name = "jobs"});
+  EXPECT_EQ(pool.Apply(&Square, 3).value(), 9);
+  const std::vector<ObjectInfo> objects = ListObjects();
+  EXPECT_TRUE(std::any_of(objects.begin(), objects.end(), [](const ObjectInfo& object) {
+    return object.type == "Pool" && object.name == "jobs";
+  }));
+  pool.Close();
+  EXPECT_THAT(std::string(pool.Apply(&Square, 3).status().message()), HasSubstr("\"jobs\""));
+}
+
+TEST(PoolTest, AStreamEndsWhereNothingComesAnyMore) {
+  Pool pool(1);
+  PoolResults<int> results = pool.Imap(&Square, Numbers(3));
+  {
+    const Cancellation stop;
+    const CancellationScope scope(stop);
+    stop.Cancel();
+    size_t cancelled = 0;
+    for (const absl::StatusOr<int>& result : results) {
+      if (absl::IsCancelled(result.status())) ++cancelled;
+    }
+    EXPECT_LE(cancelled, 1u);
+  }
+  PoolResults<int> inherited = pool.Imap(&Square, Numbers(3));
+  const pid_t pid = fork();
+  if (pid == 0) {
+    for (const absl::StatusOr<int>& result : inherited) {
+      if (absl::IsFailedPrecondition(result.status())) _exit(0);
+    }
+    _exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(PoolTest, JoinReadsTheRangesOfStreamsToTheirEnd) {
+  Pool pool({.workers = 1, .max_in_flight = 2});
+  PoolResults<int> results = pool.Imap(&Square, Numbers(20));
+  EXPECT_EQ(results.Next().value(), 0);
+  pool.Close();
+  EXPECT_EQ(pool.Join(), absl::OkStatus());
+  std::vector<int> rest;
+  for (const absl::StatusOr<int>& result : results) rest.push_back(result.value());
+  EXPECT_THAT(rest, SizeIs(19));
+  EXPECT_EQ(rest.back(), 19 * 19);
+}
+
+TEST(PoolTest, AStreamMayOutliveItsPool) {
+  auto outlives = [](bool terminates) {
+    Pool pool({.workers = 1, .max_in_flight = 2});
+    PoolResults<int> results = pool.Imap(&Square, Numbers(20));
+    if (terminates) pool.Terminate();
+    return results;
+  };
+  size_t good = 0;
+  for (const absl::StatusOr<int>& result : outlives(false)) good += result.ok() ? 1 : 0;
+  EXPECT_EQ(good, 20u);
+  PoolResults<int> terminated = outlives(true);
+  while (!terminated.ended()) {
+    const absl::StatusOr<int> result = terminated.Next();
+    EXPECT_TRUE(result.ok() || absl::IsCancelled(result.status()) ||
+                absl::IsFailedPrecondition(result.status()))
+        << result.status();
+  }
+}
+
+TEST(PoolTest, WhatThrowsInAStreamSaysWhereAndWhy) {
+  Pool pool(1);
+  PoolResults<int> results = pool.Imap(
+      [](int x) {
+        if (x == 2) throw std::runtime_error("two");
+        return x;
+      },
+      Numbers(4), 4);
+  for (int i = 0; i < 4; ++i) {
+    const absl::StatusOr<int> result = results.Next();
+    if (i != 2) {
+      EXPECT_EQ(result.value(), i);
+      continue;
+    }
+    const TaskFailure failure = GetTaskFailure(result.status()).value();
+    EXPECT_EQ(failure.reason, Reason::kThrew);
+    EXPECT_EQ(failure.index, 2u);
+    EXPECT_EQ(failure.pid, pool.worker_pids().front());
+  }
+}
+
+// Whether it is done or killed is decided once; and it is one of the two.
+TEST(PoolTest, WhoIsDoneAsItsTimeIsOverHangsNobody) {
+  for (int i = 0; i < 40; ++i) {
+    Pool pool({.workers = 1, .task_timeout = absl::Milliseconds(5)});
+    const absl::StatusOr<int> result = pool.Apply([] {
+      const absl::Time end = absl::Now() + absl::Microseconds(4980);
+      while (absl::Now() < end) {
+      }
+      return 1;
+    });
+    if (!result.ok()) {
+      EXPECT_EQ(GetTaskFailure(result.status())->reason, Reason::kTimeLimit) << result.status();
+    }
+  }
+}
+
+TEST(PoolTest, WorkersThatNeverBeginAreNotStartedForEver) {
+  Pool pool({.workers = 1,
+             .start_method = StartMethod::kSpawn,
+             .initializer = {[](const Undecodable&) {}, Undecodable()}});
+  EXPECT_TRUE(absl::IsAborted(pool.Apply(&Square, 3).status()));
+}
+
+TEST(PoolTest, OnlyDeathsInARowOfInitializersEndAPool) {
+  const Value<int> begun(0);
+  // Each second one is killed.
+  Pool pool({.workers = 1,
+             .initializer = {[](const Value<int>& count) {
+                               if (count.Update([](int& n) { return n++; }) % 2 == 1) {
+                                 raise(SIGKILL);
+                               }
+                             },
+                             begun},
+             .max_tasks_per_child = 1});
+  EXPECT_EQ(pool.Map(&Square, Numbers(12), 1).value(), Squares(12));
+}
+
+TEST(PoolTest, WithoutALimitNoMemoryIsAnException) {
+  Pool pool(1);
+  const auto result = pool.Apply([]() -> int { throw std::bad_alloc(); });
+  EXPECT_TRUE(absl::IsInternal(result.status()));
+  EXPECT_EQ(GetTaskFailure(result.status())->reason, Reason::kThrew);
+}
+
+TEST(PoolTest, AStatusThatATaskReturnsIsNoFailureOfIt) {
+  Pool pool(1);
+  const absl::Status status = pool.Apply([] {
+                                    Pool own(1);
+                                    return own.Apply([] { raise(SIGKILL); }).status();
+                                  })
+                                  .status();
+  EXPECT_TRUE(absl::IsAborted(status));
+  EXPECT_EQ(GetTaskFailure(status), std::nullopt);
+}
+
+TEST(PoolDeathTest, ExitEndsAPoolThatTheProgramDoesNotEnd) {
+  EXPECT_EXIT(
+      {
+        auto* const pool = new Pool(1);
+        const Event begun;
+        static_cast<void>(pool->ApplyAsync(
+            [](const Event& has_begun) {
+              signal(SIGTERM, SIG_IGN);
+              has_begun.Set();
+              PauseForEver();
+            },
+            begun));
+        begun.Wait();
+        std::exit(3);
+      },
+      ::testing::ExitedWithCode(3), "");
 }
 
 TEST(PoolTest, RefusesOptionsThatNoPoolCanHave) {
