@@ -41,9 +41,10 @@ using Phase = TaskWord::Phase;
 
 // What the maker does with the tasks 0, 1 ...
 struct Plan {
-  int tasks;             // in all
-  int at_once;           // at most, under way
-  bool revokes = false;  // the last one, when all are put
+  int tasks;                    // in all
+  int at_once;                  // at most, under way
+  bool revokes = false;         // the last one, when all are put
+  bool sleeps_for_all = false;  // until all that are under way are done
 };
 
 class Scene {
@@ -127,7 +128,9 @@ class Scene {
         making.news = news;
         any = Heal(making) || any;
       }
-      if (!any) making.maker.AwaitFinished(making.news, nullptr);
+      if (any) continue;
+      const int at_least = plan_.sleeps_for_all ? making.out : 1;
+      making.maker.AwaitFinished(static_cast<size_t>(at_least), making.news, nullptr);
     }
     making.maker.Close();
   }
@@ -237,6 +240,12 @@ Report ExplorePlan(const char* name, const Plan& plan) {
 
 TEST(PoolModelTest, EachTaskIsDoneOnce) {
   const Report report = ExplorePlan("pool: two tasks", {.tasks = 2, .at_once = 2});
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+TEST(PoolModelTest, TheMakerSleepsUntilAllAreDone) {
+  const Report report = ExplorePlan("pool: two tasks, waited for at once",
+                                    {.tasks = 2, .at_once = 2, .sleeps_for_all = true});
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
