@@ -45,6 +45,7 @@ struct Plan {
   int at_once;                  // at most, under way
   bool revokes = false;         // the last one, when all are put
   bool sleeps_for_all = false;  // until all that are under way are done
+  bool meet = false;            // each ends when all have been taken
 };
 
 class Scene {
@@ -91,6 +92,7 @@ class Scene {
       model_.Note(name);
       model_.Require(name < kMost && runs_[name] < puts_[name], "a task is taken twice");
       ++runs_[name];
+      if (plan_.meet) model_.Await("for all to be taken", [this] { return AllAreTaken(); });
       if (!pool_.Finish(task, w, /*failed=*/false)) model_.Require(false, "nobody has revoked it");
     }
   }
@@ -209,6 +211,12 @@ class Scene {
     return killed;
   }
   bool MakerHasEnded() const { return model_.Ended(maker_); }
+  bool AllAreTaken() const {
+    for (int name = 0; name < plan_.tasks; ++name) {
+      if (runs_[static_cast<size_t>(name)] == 0) return false;
+    }
+    return true;
+  }
   std::string AtTheEnd() const {
     for (int name = 0; name < plan_.tasks; ++name) {
       if (ended_[static_cast<size_t>(name)] != 1) return "a task was not harvested once";
@@ -246,6 +254,13 @@ TEST(PoolModelTest, EachTaskIsDoneOnce) {
 TEST(PoolModelTest, TheMakerSleepsUntilAllAreDone) {
   const Report report = ExplorePlan("pool: two tasks, waited for at once",
                                     {.tasks = 2, .at_once = 2, .sleeps_for_all = true});
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// Two that sleep are woken for two.
+TEST(PoolModelTest, TasksMayWaitForOneAnother) {
+  const Report report =
+      ExplorePlan("pool: two tasks that meet", {.tasks = 2, .at_once = 2, .meet = true});
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
