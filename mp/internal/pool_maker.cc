@@ -17,7 +17,10 @@ namespace mp::internal {
 using Phase = TaskWord::Phase;
 
 absl::StatusOr<uint32_t> PoolMaker::Allocate() {
-  if (free_.empty()) FreeRetired();
+  if (free_.empty()) {
+    static_cast<void>(state_.Skip());
+    FreeRetired();
+  }
   if (!free_.empty()) {
     const uint32_t task = free_.back();
     free_.pop_back();
@@ -40,10 +43,9 @@ absl::StatusOr<uint32_t> PoolMaker::Allocate() {
 }
 
 void PoolMaker::FreeRetired() {
-  static_cast<void>(state_.Skip());
   passed_ = TaskEnd::Of(state_.head.load(std::memory_order_acquire)).number;
-  while (!retired_.empty() && retired_.top().first < passed_) {
-    free_.push_back(retired_.top().second);
+  while (!retired_.empty() && TaskEnd::IsBefore(retired_.top().number, passed_)) {
+    free_.push_back(retired_.top().task);
     retired_.pop();
   }
 }
@@ -60,10 +62,10 @@ void PoolMaker::Put(uint32_t task) {
 
 void PoolMaker::Recycle(uint32_t task) {
   const uint64_t number = Look(task).number;
-  if (number < passed_) {
+  if (TaskEnd::IsBefore(number, passed_)) {
     free_.push_back(task);
   } else {
-    retired_.emplace(number, task);
+    retired_.push({.number = number, .task = task});
   }
 }
 
@@ -84,7 +86,7 @@ void PoolMaker::TakeFinished(absl::FunctionRef<void(uint32_t task)> harvest) {
     if (end.task == 0) return;
   } while (!state_.finished.compare_exchange_weak(seen, TaskEnd{end.number, 0}.word(),
                                                   std::memory_order_acquire));
-  passed_ = TaskEnd::Of(state_.head.load(std::memory_order_acquire)).number;
+  FreeRetired();
   // The last one is first.
   uint64_t before = 0;
   for (uint64_t task = end.task; task != 0;) {

@@ -74,7 +74,15 @@ class PoolMaker {
   uint32_t bound() const { return made_; }
 
  private:
-  using Retired = std::pair<uint64_t, uint32_t>;  // its number, and itself
+  struct Retired {
+    uint64_t number;
+    uint32_t task;
+  };
+  struct IsLater {
+    bool operator()(const Retired& a, const Retired& b) const {
+      return TaskEnd::IsBefore(b.number, a.number);
+    }
+  };
 
   bool Revoke(uint32_t task, TaskWord::Phase phase);
   void FreeRetired();
@@ -88,8 +96,8 @@ class PoolMaker {
   size_t segments_ = 1;
   std::vector<uint32_t> free_;
   // Those that head may not have gone past (P1), the first of them on top.
-  std::priority_queue<Retired, std::vector<Retired>, std::greater<>> retired_{
-      std::greater<>(), std::vector<Retired>{{0, 0}}};
+  std::priority_queue<Retired, std::vector<Retired>, IsLater> retired_{
+      IsLater(), std::vector<Retired>{{.number = 0, .task = 0}}};
 };
 
 }  // namespace mp::internal

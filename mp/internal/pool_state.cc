@@ -91,7 +91,7 @@ uint32_t PoolState::TakeOrSkip(const uint32_t* w) {
 }
 
 bool PoolState::MayHaveTask() const {
-  const TaskEnd end = TaskEnd::Of(head.load(std::memory_order_acquire));
+  const TaskEnd end = TaskEnd::Of(head.load(std::memory_order_seq_cst));
   return (*this)[end.task].next.load(std::memory_order_seq_cst) != 0;
 }
 
@@ -164,9 +164,7 @@ void PoolState::Tell() {
 void PoolState::WakeMakerAt(uint64_t number) {
   const uint64_t wants = maker_wants.load(std::memory_order_seq_cst);
   if (wants == 0) return;
-  // Numbers go round.
-  constexpr uint64_t kHalf = (TaskEnd::kNumberMask + 1) / 2;
-  if (((number - wants) & TaskEnd::kNumberMask) < kHalf) WakeMaker();
+  if (!TaskEnd::IsBefore(number, wants)) WakeMaker();
 }
 
 void PoolState::WakeMaker() {

@@ -97,6 +97,11 @@ struct TaskWord {
 struct TaskEnd {
   static constexpr uint64_t kNumberMask = (uint64_t{1} << TaskWord::kNumberBits) - 1;
 
+  // Numbers go round: of two that are less than half of all apart.
+  static constexpr bool IsBefore(uint64_t a, uint64_t b) {
+    return ((a - b) & kNumberMask) > kNumberMask / 2;
+  }
+
   uint64_t number;
   uint32_t task;  // 24 bits
 

@@ -41,10 +41,11 @@ using Phase = TaskWord::Phase;
 
 // What the maker does with the tasks 0, 1 ...
 struct Plan {
-  int tasks;             // in all
-  int at_once;           // at most, under way
-  bool revokes = false;  // the last one, when all are put
-  bool in_bulk = false;  // sleeps until all that are under way are finished
+  int tasks;                    // in all
+  int at_once;                  // at most, under way
+  bool revokes = false;         // the last one, when all are put
+  bool sleeps_for_all = false;  // until all that are under way are done
+  bool meet = false;            // each ends when all have been taken
 };
 
 class Scene {
@@ -91,6 +92,7 @@ class Scene {
       model_.Note(name);
       model_.Require(name < kMost && runs_[name] < puts_[name], "a task is taken twice");
       ++runs_[name];
+      if (plan_.meet) model_.Await("for all to be taken", [this] { return AllAreTaken(); });
       if (!pool_.Finish(task, w, /*failed=*/false)) model_.Require(false, "nobody has revoked it");
     }
   }
@@ -128,8 +130,9 @@ class Scene {
         making.news = news;
         any = Heal(making) || any;
       }
-      const auto at_least = static_cast<size_t>(plan_.in_bulk ? making.out : 1);
-      if (!any) making.maker.AwaitFinished(at_least, making.news, nullptr);
+      if (any) continue;
+      const int at_least = plan_.sleeps_for_all ? making.out : 1;
+      making.maker.AwaitFinished(static_cast<size_t>(at_least), making.news, nullptr);
     }
     making.maker.Close();
   }
@@ -208,6 +211,12 @@ class Scene {
     return killed;
   }
   bool MakerHasEnded() const { return model_.Ended(maker_); }
+  bool AllAreTaken() const {
+    for (int name = 0; name < plan_.tasks; ++name) {
+      if (runs_[static_cast<size_t>(name)] == 0) return false;
+    }
+    return true;
+  }
   std::string AtTheEnd() const {
     for (int name = 0; name < plan_.tasks; ++name) {
       if (ended_[static_cast<size_t>(name)] != 1) return "a task was not harvested once";
@@ -242,6 +251,19 @@ TEST(PoolModelTest, EachTaskIsDoneOnce) {
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
+TEST(PoolModelTest, TheMakerSleepsUntilAllAreDone) {
+  const Report report = ExplorePlan("pool: two tasks, waited for at once",
+                                    {.tasks = 2, .at_once = 2, .sleeps_for_all = true});
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
+// Two that sleep are woken for two.
+TEST(PoolModelTest, TasksMayWaitForOneAnother) {
+  const Report report =
+      ExplorePlan("pool: two tasks that meet", {.tasks = 2, .at_once = 2, .meet = true});
+  EXPECT_TRUE(report.Clean()) << report.Summary();
+}
+
 // A place is used again when nobody looks there for another task.
 TEST(PoolModelTest, PlacesAreUsedAgain) {
   const Report report = ExplorePlan("pool: one after the other", {.tasks = 3, .at_once = 1});
@@ -251,13 +273,6 @@ TEST(PoolModelTest, PlacesAreUsedAgain) {
 TEST(PoolModelTest, WhatIsRevokedIsNotTaken) {
   const Report report =
       ExplorePlan("pool: a task is revoked", {.tasks = 2, .at_once = 2, .revokes = true});
-  EXPECT_TRUE(report.Clean()) << report.Summary();
-}
-
-// Who finishes the first does not wake the maker; who finishes the last does, or a death.
-TEST(PoolModelTest, TheMakerIsWokenForAllOfThem) {
-  const Report report =
-      ExplorePlan("pool: two tasks in bulk", {.tasks = 2, .at_once = 2, .in_bulk = true});
   EXPECT_TRUE(report.Clean()) << report.Summary();
 }
 
