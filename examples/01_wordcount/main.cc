@@ -7,9 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
-#include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,153 +22,104 @@
 #include "examples/01_wordcount/options.h"
 #include "examples/01_wordcount/progress.h"
 #include "examples/01_wordcount/report.h"
-#include "examples/01_wordcount/tally.h"
 #include "examples/01_wordcount/words.h"
-#include "examples/01_wordcount/work.h"
-#include "mp/process.h"
-#include "shared/shared.h"
-#include "sync/lock.h"
+#include "mp/pool.h"
+#include "mp/signals.h"
 
 namespace wordcount {
 namespace {
 
-// What the processes share. These are handles: a copy means the same object.
-struct Common {
-  explicit Common(size_t files) : work(files) {}
+// How often a file is counted again whose worker was killed, but by this program.
+constexpr int kRetries = 3;
 
-  mp::Shared<Work> work;
-  mp::Shared<Tally> tally;
-  mp::Lock lock;        // of the tally
-  mp::Lock kills_made;  // held by the parent until it has killed as many as it shall
+// In a worker: what the file adds to the tally.
+absl::StatusOr<Tally> CountOne(const std::string& path) {
+  absl::StatusOr<FileWords> words = CountFile(path);
+  if (words.ok()) return Tally{.words = *std::move(words), .files = 1};
+  if (absl::IsResourceExhausted(words.status())) return words.status();  // not the file's fault
+  return Tally{.skipped = {absl::StrCat(path, ": ", words.status().message())}};
+}
+
+// Kills workers at random, and counts them.
+class Killer {
+ public:
+  explicit Killer(const mp::Pool& pool) : pool_(pool) {}
+
+  size_t killed() const { return killed_.size(); }
+  // False: there is none, and none comes.
+  bool KillOne() {
+    const absl::Time patience = absl::Now() + absl::Minutes(1);
+    for (; absl::Now() < patience; absl::SleepFor(absl::Milliseconds(1))) {
+      std::vector<pid_t> alive = pool_.worker_pids();
+      std::erase_if(alive, [this](pid_t pid) { return killed_.contains(pid); });
+      if (alive.empty()) continue;
+      const pid_t pid = alive[random_() % alive.size()];
+      if (!mp::Kill(pid, SIGKILL).ok()) continue;
+      killed_.insert(pid);
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  const mp::Pool& pool_;
+  std::set<pid_t> killed_;
+  std::mt19937 random_{std::random_device{}()};
 };
 
-// A worker: takes files until none is left, counts each for itself, then merges it.
-absl::Status CountFiles(const std::vector<std::string>& files, const Common& common, int worker) {
-  while (const std::optional<size_t> file = common.work->Take(worker)) {
-    // The last file waits, so that there is work as long as there are workers to be killed.
-    if (*file + 1 == files.size()) mp::LockGuard wait(common.kills_made);
-    const absl::StatusOr<FileWords> words = CountFile(files[*file]);
-    if (absl::IsResourceExhausted(words.status())) return words.status();  // not the file's fault
+struct Outcome {
+  absl::Status status = {};  // not OK: there is no tally
+  Tally tally = {};
+  size_t killed = 0;
+};
 
-    mp::LockGuard guard(common.lock);
-    if (guard.owner_died()) {
-      // A worker was killed while it merged, so the tally may be half-written: away with it.
-      // If we die in here, the next one does it again.
-      common.tally.Reset();
-      common.work->BeginAnew();
-      common.lock.MarkConsistent();
+// `kills` workers are killed, each when its share of the files is done.
+Outcome CountAll(const std::vector<std::string>& files, size_t workers, size_t kills) {
+  if (files.empty()) return {};
+  ProgressBar bar(files.size());
+  workers = std::min(workers, files.size());
+  absl::StatusOr<mp::Pool> pool = mp::Pool::Create(
+      {.workers = static_cast<int>(workers),
+       .retries = kRetries + static_cast<int>(kills),
+       .max_in_flight = 4 * workers,
+       .on_progress = [&bar](const mp::PoolProgress& so_far) { bar.Update(so_far.done); }});
+  if (!pool.ok()) return {.status = pool.status()};
+
+  Outcome outcome;
+  Killer killer(*pool);
+  mp::PoolResults<Tally> results = pool->ImapUnordered(&CountOne, files);
+  for (size_t done = 0; !results.ended();) {
+    if (killer.killed() < (done + 1) * kills / files.size() && killer.KillOne()) continue;
+    const absl::StatusOr<Tally> file = results.Next();
+    if (!file.ok()) {
+      outcome.status = absl::Status(file.status().code(), absl::StrCat(files[results.index()], ": ",
+                                                                       file.status().message()));
+      pool->Terminate();
+      break;
     }
-    if (words.ok()) {
-      common.tally->Merge(*words);
-    } else {
-      common.tally->Skip(absl::StrCat(files[*file], ": ", words.status().message()));
-    }
-    // Before: the file is ours. If we die, it is given back, and whoever has counted it then
-    //         gets the lock of a dead owner, and begins anew.
-    // After:  it is done; if we die before the lock is free, the next holder, if there is one,
-    //         begins anew all the same.
-    common.work->MarkDone(*file);
+    outcome.tally.Add(*file);
+    ++done;
   }
-  return absl::OkStatus();
-}
-
-// A new worker by that number takes the place of the one that was, if any.
-absl::Status StartWorker(const std::vector<std::string>& files, const Common& common, size_t number,
-                         std::vector<mp::Process>& workers) {
-  mp::Process worker(CountFiles, std::cref(files), common, static_cast<int>(number));
-  if (absl::Status started = worker.Start(); !started.ok()) return started;
-  if (number == workers.size()) workers.emplace_back();
-  workers[number] = std::move(worker);
-  return absl::OkStatus();
-}
-
-// Kills random workers, and replaces them: the first of N when 1/(N+1) of the files is done,
-// and so on. How many they were: fewer only if there are no workers, or one failed.
-size_t KillWorkers(size_t kills, const std::vector<std::string>& files, const Common& common,
-                   std::vector<mp::Process>& workers, ProgressBar& bar) {
-  std::mt19937 random(std::random_device{}());
-  size_t made = 0;
-  while (made < kills) {
-    std::vector<size_t> alive;
-    for (size_t i = 0; i < workers.size(); ++i) {
-      const std::optional<int> code = workers[i].exitcode();
-      if (!code) alive.push_back(i);
-      if (code.value_or(0) != 0) return made;  // not by us: its file stays where it is
-    }
-    if (alive.empty()) return made;
-
-    const size_t number = alive[random() % alive.size()];
-    const mp::Process& victim = workers[number];
-    const size_t done = common.work->Done();
-    bar.Update(done);
-    if (done < (made + 1) * files.size() / (kills + 1)) {
-      static_cast<void>(victim.Join(absl::Microseconds(100)));  // and look again
-      continue;
-    }
-    victim.Kill();
-    victim.Join();
-    if (victim.exitcode() != -SIGKILL) continue;  // it had ended by itself
-    ++made;
-    common.work->GiveBack(static_cast<int>(number));
-    if (const absl::Status started = StartWorker(files, common, number, workers); !started.ok()) {
-      std::fprintf(stderr, "wordcount: a dead worker is not replaced: %s\n",
-                   started.ToString().c_str());
-      return made;
-    }
-  }
-  return made;
-}
-
-// False, with a message: the tally is not whole.
-bool IsWhole(const std::vector<mp::Process>& workers, size_t files, const Common& common) {
-  bool whole = common.work->Done() == files;
-  for (const mp::Process& worker : workers) {
-    const int code = worker.exitcode().value();
-    if (code == 0) continue;
-    std::fprintf(stderr, "wordcount: %s %s %d\n", worker.name().c_str(),
-                 code < 0 ? "was killed by signal" : "failed with exit code", std::abs(code));
-    whole = false;
-  }
-  if (!whole) std::fprintf(stderr, "wordcount: no result, since words would be missing\n");
-  return whole;
+  outcome.killed = killer.killed();
+  return outcome;
 }
 
 int Main(int argc, char** argv) {
   const Options options = ParseOptions(argc, argv);
   EnterCallersFolder();
   const Inputs inputs = FindInputs(options.paths.empty() ? DefaultPaths() : options.paths);
-  const std::vector<std::string>& files = inputs.files;
   const absl::Time start = absl::Now();
-
-  const Common common(files.size());
-  common.kills_made.Acquire();
-  std::vector<mp::Process> workers;
-  while (workers.size() < std::min(options.workers, files.size())) {
-    if (const absl::Status started = StartWorker(files, common, workers.size(), workers);
-        !started.ok()) {
-      std::fprintf(stderr, "wordcount: no more than %zu workers: %s\n", workers.size(),
-                   started.ToString().c_str());
-      break;  // those that run do all the work
-    }
-  }
-
-  size_t killed = 0;
-  {
-    ProgressBar bar(files.size());
-    killed = KillWorkers(options.kill, files, common, workers, bar);
-    common.kills_made.Release();
-    for (const mp::Process& worker : workers) {
-      while (!worker.Join(absl::Milliseconds(100))) bar.Update(common.work->Done());
-    }
-  }
+  Outcome outcome = CountAll(inputs.files, options.workers, options.kill);
   if (options.kill > 0) {
-    std::fprintf(stderr, "wordcount: workers killed, and replaced: %zu\n", killed);
+    std::fprintf(stderr, "wordcount: workers killed, and replaced: %zu\n", outcome.killed);
   }
-  if (!IsWhole(workers, files.size(), common)) {
-    common.tally.Reset();  // it may be half-written, and then its destructor would not do
+  if (!outcome.status.ok()) {
+    std::fprintf(stderr, "wordcount: %s\nwordcount: no result, since words would be missing\n",
+                 std::string(outcome.status.message()).c_str());
     return EXIT_FAILURE;
   }
-  const bool printed = Report(*common.tally, inputs.skipped, options.top, absl::Now() - start);
+  outcome.tally.Add({.skipped = inputs.skipped});
+  const bool printed = Report(outcome.tally, options.top, absl::Now() - start);
   return printed ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

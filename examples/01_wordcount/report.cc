@@ -4,14 +4,15 @@
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "examples/01_wordcount/words.h"
 
 namespace wordcount {
 namespace {
 
-void PrintSkipped(const Tally& tally, std::vector<std::string> skipped) {
-  skipped.insert(skipped.end(), tally.skipped.begin(), tally.skipped.end());
+void PrintSkipped(std::vector<std::string> skipped) {
   std::sort(skipped.begin(), skipped.end());
   for (const std::string& file : skipped) {
     std::fprintf(stderr, "wordcount: skipped %s\n", file.c_str());
@@ -30,20 +31,19 @@ void PrintWords(std::vector<WordAndCount> words, size_t top) {
 
 }  // namespace
 
-bool Report(const Tally& tally, const std::vector<std::string>& skipped, size_t top,
-            absl::Duration took) {
-  PrintSkipped(tally, skipped);
+bool Report(const Tally& tally, size_t top, absl::Duration took) {
+  PrintSkipped(tally.skipped);
   if (tally.files == 0) {
     std::fprintf(stderr, "wordcount: there is no file that can be read\n");
     return false;
   }
 
-  const std::vector<WordAndCount> words(tally.table.begin(), tally.table.end());
+  const std::vector<WordAndCount> words(tally.words.counts.begin(), tally.words.counts.end());
   uint64_t total = 0;
   for (const auto& [word, count] : words) total += count;
   PrintWords(words, top);
   std::printf("files: %zu  words: %" PRIu64 "  distinct: %zu  bytes: %" PRIu64 "\n", tally.files,
-              total, words.size(), tally.bytes);
+              total, words.size(), tally.words.bytes);
   if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
     std::perror("wordcount: cannot write the result");
     return false;

@@ -19,6 +19,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -431,35 +432,100 @@ TEST_F(WordcountTest, APipeGetsNoProgressBar) {
 }
 
 // While we have a lease on a file, who opens it waits, and we are told.
-TEST_F(WordcountTest, AWorkerThatSomebodyElseKillsMeansNoResult) {
+class LeasedFile {
+ public:
+  explicit LeasedFile(const std::string& path)
+      : fd_(open(path.c_str(), O_WRONLY | O_CLOEXEC)),
+        leased_(fcntl(fd_, F_SETLEASE, F_WRLCK) == 0) {}
+  ~LeasedFile() { Release(); }
+
+  bool leased() const { return leased_; }
+  // Somebody opens it.
+  static bool IsAwaited() {
+    const sigset_t told = Told();
+    const timespec patience = {.tv_sec = 30, .tv_nsec = 0};
+    return sigtimedwait(&told, nullptr, &patience) == SIGIO;
+  }
+  // Anew, when who awaited it is gone: whoever opens it next is told of, too.
+  void Renew() const {
+    fcntl(fd_, F_SETLEASE, F_UNLCK);
+    while (fcntl(fd_, F_SETLEASE, F_WRLCK) != 0) usleep(100);
+  }
+  void Release() {
+    if (fd_ >= 0) close(std::exchange(fd_, -1));
+  }
+  // Of this process, from now on.
+  static void BlockSignal() {
+    const sigset_t told = Told();
+    sigprocmask(SIG_BLOCK, &told, nullptr);
+  }
+
+ private:
+  static sigset_t Told() {
+    sigset_t told;
+    sigemptyset(&told);
+    sigaddset(&told, SIGIO);
+    return told;
+  }
+
+  int fd_;
+  const bool leased_;
+};
+
+// By whichever thread they were started.
+std::vector<pid_t> ChildrenOf(pid_t pid) {
+  std::vector<pid_t> children;
+  std::error_code error;
+  for (const auto& task : fs::directory_iterator(absl::StrCat("/proc/", pid, "/task"), error)) {
+    std::ifstream file(task.path() / "children");
+    for (pid_t child; file >> child;) children.push_back(child);
+  }
+  return children;
+}
+
+TEST_F(WordcountTest, AWorkerThatSomebodyElseKillsChangesNothing) {
   const std::string path = Write("file", "word");
   const std::string other = Write("other", "word");
-  sigset_t told;
-  sigemptyset(&told);
-  sigaddset(&told, SIGIO);
-  sigprocmask(SIG_BLOCK, &told, nullptr);
-  // With --kill=1 the first of two files would have to be done before the parent kills.
+  LeasedFile::BlockSignal();
+  // With --kill=1 the first of two files has to be done before the parent kills.
   for (const std::vector<std::string>& args :
        {std::vector<std::string>{other, path}, {"--kill=1", path, other}}) {
-    const int lease = open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    if (fcntl(lease, F_SETLEASE, F_WRLCK) != 0) GTEST_SKIP() << "no leases in this file system";
+    LeasedFile lease(path);
+    if (!lease.leased()) GTEST_SKIP() << "no leases in this file system";
     std::vector<std::string> command = Command(args);
     command.push_back("--workers=1");
     const Running running(command);
-    const timespec patience = {.tv_sec = 30, .tv_nsec = 0};
-    ASSERT_EQ(sigtimedwait(&told, nullptr, &patience), SIGIO);
-
-    pid_t worker = 0;
-    std::ifstream(absl::StrCat("/proc/", running.pid(), "/task/", running.pid(), "/children")) >>
-        worker;
-    ASSERT_GT(worker, 0);
-    kill(worker, SIGKILL);
+    ASSERT_TRUE(LeasedFile::IsAwaited());
+    const std::vector<pid_t> workers = ChildrenOf(running.pid());
+    ASSERT_EQ(workers.size(), 1u);
+    kill(workers[0], SIGKILL);
+    lease.Release();
     const Outcome outcome = running.Wait();
-    close(lease);
-    EXPECT_EQ(outcome.status, 1);
-    EXPECT_EQ(outcome.out, "");
-    EXPECT_THAT(outcome.err, AllOf(HasSubstr("killed by signal 9\n"), HasSubstr("no result")));
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(outcome.out, "      2 word\n\nfiles: 2  words: 2  distinct: 1  bytes: 8\n");
   }
+}
+
+TEST_F(WordcountTest, WorkersThatSomebodyElseKillsAgainAndAgainMeanNoResult) {
+  const std::string path = Write("file", "word");
+  LeasedFile::BlockSignal();
+  LeasedFile lease(path);
+  if (!lease.leased()) GTEST_SKIP() << "no leases in this file system";
+  const Running running(Command({"--workers=1", Write("other", "word"), path}));
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    ASSERT_TRUE(LeasedFile::IsAwaited());
+    // Nobody comes while it is renewed.
+    kill(running.pid(), SIGSTOP);
+    siginfo_t stopped;
+    waitid(P_PID, running.pid(), &stopped, WSTOPPED);
+    for (const pid_t worker : ChildrenOf(running.pid())) kill(worker, SIGKILL);
+    lease.Renew();
+    kill(running.pid(), SIGCONT);
+  }
+  const Outcome outcome = running.Wait();
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("killed by signal 9 "), HasSubstr("no result")));
 }
 
 }  // namespace

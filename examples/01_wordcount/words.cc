@@ -86,6 +86,13 @@ absl::StatusOr<FileWords> CountFile(const std::string& path) {
   return words;
 }
 
+void Tally::Add(const Tally& more) {
+  for (const auto& [word, count] : more.words.counts) words.counts[word] += count;
+  words.bytes += more.words.bytes;
+  files += more.files;
+  skipped.insert(skipped.end(), more.skipped.begin(), more.skipped.end());
+}
+
 void KeepTop(std::vector<WordAndCount>& words, size_t top) {
   if (top == 0 || top > words.size()) top = words.size();
   std::partial_sort(words.begin(), words.begin() + top, words.end(),

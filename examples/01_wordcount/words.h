@@ -1,4 +1,4 @@
-// Words: what a word is, and the words of one file.
+// Words: what a word is, and the words of one file, or of many.
 //
 // A word is a run of ASCII letters, digits and apostrophes, taken in lower case. Every
 // other byte separates words, also those of a UTF-8 character: the same as
@@ -44,6 +44,15 @@ struct FileWords {
 // Reads piece by piece: memory is needed for the different words, not for the file.
 // A NUL byte in the first 8 KiB tells a binary file: kInvalidArgument.
 absl::StatusOr<FileWords> CountFile(const std::string& path);
+
+// What is known of some files.
+struct Tally {
+  void Add(const Tally& more);
+
+  FileWords words = {};
+  size_t files = 0;                       // that are in it
+  std::vector<std::string> skipped = {};  // "path: why"
+};
 
 using WordAndCount = std::pair<std::string_view, uint64_t>;
 

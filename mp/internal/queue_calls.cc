@@ -65,7 +65,8 @@ void Received::Free() {
   if (block_.address != nullptr) MessageRings::FreeBlock(ReleaseBlock());
 }
 
-absl::Status Sent::Load(const Encoder& encoder, QueueState& state, MessageHead::Kind with_cargo) {
+absl::Status Sent::Load(const Encoder& encoder, ObjectHeader& holder,
+                        MessageHead::Kind with_cargo) {
   Domain& domain = *Domain::Current();
   const size_t handles = encoder.handles().size();
   const bool cargo = handles != 0;
@@ -77,7 +78,7 @@ absl::Status Sent::Load(const Encoder& encoder, QueueState& state, MessageHead::
     auto* const words = static_cast<Word*>(*block);
     new (words) Word(handles);
     Cargo::Load(words + 1, encoder.handles());
-    domain.stakes().NoteHolds(state, domain.processes());
+    domain.stakes().NoteHolds(holder, domain.processes());
   }
   block_ = {*block, encoder.size(), cargo ? with_cargo : MessageHead::Kind::kBlock};
   return absl::OkStatus();

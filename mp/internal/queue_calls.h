@@ -94,8 +94,8 @@ class Sent {
   static bool NeedsBlock(const Encoder& encoder) {
     return encoder.size() > MessageRings::kMostInRing || !encoder.handles().empty();
   }
-  // kResourceExhausted: no memory. Then `state` has been told of what it may hold.
-  absl::Status Load(const Encoder& encoder, QueueState& state,
+  // kResourceExhausted: no memory. Then `holder`, which is to have it, has been told of that.
+  absl::Status Load(const Encoder& encoder, ObjectHeader& holder,
                     MessageHead::Kind with_cargo = MessageHead::Kind::kCargo);
   const MessageRings::Block& block() const { return block_; }
   void HasQueue() { block_.address = nullptr; }
