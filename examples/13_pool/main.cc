@@ -8,7 +8,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "mp/mp.h"
-#include "mp/pool.h"
 
 namespace {
 

@@ -8,7 +8,6 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mp/mp.h"
-#include "mp/pool.h"
 
 namespace {
 

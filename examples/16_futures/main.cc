@@ -3,7 +3,6 @@
 
 #include "absl/time/time.h"
 #include "mp/mp.h"
-#include "mp/pool.h"
 
 namespace {
 
@@ -14,21 +13,15 @@ int OnceSet(const mp::Event& event, int n) {
   return Fibonacci(n);
 }
 
-// The one call that has to do with the pool.
-template <class F, class... A>
-auto Submit(mp::Pool& pool, const F& f, const A&... arguments) {
-  return pool.ApplyAsync(f, arguments...);
-}
-
 }  // namespace
 
 int main() {
-  mp::Pool pool(2);
+  mp::ProcessPoolExecutor executor(2);
 
   // As they are done, whatever the order in which they were asked for.
   const mp::Event event;
-  std::vector<mp::Future<int>> futures = {Submit(pool, &OnceSet, event, 20)};
-  for (const int n : {5, 10}) futures.push_back(Submit(pool, &Fibonacci, n));
+  std::vector<mp::Future<int>> futures = {executor.Submit(&OnceSet, event, 20)};
+  for (const int n : {5, 10}) futures.push_back(executor.Submit(&Fibonacci, n));
   for (const mp::Future<int>& done : mp::AsCompleted(futures)) {
     std::cout << "done: " << mp::OrDie(done.Get()) << "\n";
     if (mp::OrDie(done.Get()) == Fibonacci(10)) event.Set();
@@ -36,7 +29,7 @@ int main() {
 
   // Until the first of them, or a time.
   const mp::Event never;
-  futures = {Submit(pool, &OnceSet, never, 1), Submit(pool, &Fibonacci, 15)};
+  futures = {executor.Submit(&OnceSet, never, 1), executor.Submit(&Fibonacci, 15)};
   mp::WaitedFutures waited =
       mp::WaitFutures(futures, absl::InfiniteDuration(), mp::ReturnWhen::kFirstCompleted);
   std::cout << "the first: " << waited.done.front() << "\n";
@@ -47,7 +40,7 @@ int main() {
 
   // A callback, in the thread that finds it done.
   const mp::Event told;
-  const mp::Future<int> future = Submit(pool, &Fibonacci, 25);
+  const mp::Future<int> future = executor.Submit(&Fibonacci, 25);
   future.AddDoneCallback([=](const mp::Future<int>& done) {
     std::cout << "called with " << mp::OrDie(done.Get()) << "\n";
     told.Set();
