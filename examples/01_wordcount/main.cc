@@ -23,6 +23,7 @@
 #include "examples/01_wordcount/progress.h"
 #include "examples/01_wordcount/report.h"
 #include "examples/01_wordcount/words.h"
+#include "mp/pool.h"
 #include "mp/signals.h"
 
 namespace wordcount {
