@@ -62,10 +62,10 @@ int main() {
   }
 
   // sum(pool.imap_unordered(square, range(1000), chunksize=50)), in whatever order they come
-  std::vector<int> numbers(1000);
-  std::iota(numbers.begin(), numbers.end(), 0);
+  std::vector<int> range(1000);
+  std::iota(range.begin(), range.end(), 0);
   int sum = 0;
-  mp::PoolResults<int> squares = pool.ImapUnordered(&Square, numbers, 50);
+  mp::PoolResults<int> squares = pool.ImapUnordered(&Square, range, 50);
   while (!squares.ended()) sum += mp::OrDie(squares.Next());
   std::cout << "ImapUnordered: " << sum << "\n";
 
