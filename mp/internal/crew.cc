@@ -653,8 +653,9 @@ bool Crew::DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline,
       }
       const size_t at_least = others_ == 0 ? std::max<size_t>(1, to_come()) : 1;
       sleeps_ = at_least > 1;
+      const uint64_t until = maker_.After(at_least);
       lock.unlock();
-      maker_.AwaitFinished(at_least, news, next.has_value() ? &*next : nullptr);
+      maker_.AwaitFinished(until, news, next.has_value() ? &*next : nullptr);
       lock.lock();
       sleeps_ = false;
     }
