@@ -31,6 +31,7 @@ void Pool::End() {
   if (crew_ == nullptr || !crew_->IsMaker()) return;
   crew_->Close();
   static_cast<void>(crew_->Join(&internal::kUncancelled));
+  crew_->Abandon();
 }
 
 void Pool::Close() { crew_->Close(); }

@@ -29,8 +29,9 @@ absl::StatusOr<std::unique_ptr<ProcessPoolExecutor>> ProcessPoolExecutor::Create
 }
 
 ProcessPoolExecutor::~ProcessPoolExecutor() {
-  if (!crew_->IsMaker() || crew_->closed()) return;
-  ProcessPoolExecutor::Shutdown(/*wait=*/true, /*cancel_futures=*/false);
+  if (!crew_->IsMaker()) return;
+  if (!crew_->closed()) ProcessPoolExecutor::Shutdown(/*wait=*/true, /*cancel_futures=*/false);
+  crew_->Abandon();
 }
 
 void ProcessPoolExecutor::Shutdown(bool wait, bool cancel_futures) {

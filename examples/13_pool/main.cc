@@ -1,6 +1,6 @@
 #include <cmath>
 #include <iostream>
-#include <ranges>
+#include <numeric>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -62,8 +62,10 @@ int main() {
   }
 
   // sum(pool.imap_unordered(square, range(1000), chunksize=50)), in whatever order they come
+  std::vector<int> range(1000);
+  std::iota(range.begin(), range.end(), 0);
   int sum = 0;
-  mp::PoolResults<int> squares = pool.ImapUnordered(&Square, std::views::iota(0, 1000), 50);
+  mp::PoolResults<int> squares = pool.ImapUnordered(&Square, range, 50);
   while (!squares.ended()) sum += mp::OrDie(squares.Next());
   std::cout << "ImapUnordered: " << sum << "\n";
 

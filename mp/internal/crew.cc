@@ -1,5 +1,6 @@
 #include "mp/internal/crew.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -150,39 +151,38 @@ std::shared_ptr<Crew> CrewOrDie(const PoolOptions& options, std::string_view wha
 namespace {
 
 // Those that the program does not end are terminated when it exits: else it would wait for what
-// ignores SIGTERM. Of this process; never destroyed.
-struct LiveCrews {
-  std::mutex mutex;
-  std::vector<std::weak_ptr<Crew>> all;  // under it
-  const uint32_t generation = ForkGeneration();
-};
-constinit LiveCrews* live_crews = nullptr;
+// ignores SIGTERM. Of this process: a child has none of them. Held across a fork.
+constinit std::mutex live_mutex;
+constinit std::vector<std::weak_ptr<Crew>>* live = nullptr;  // under it; never destroyed
 
-void TerminateLiveCrews() {
-  if (live_crews->generation != ForkGeneration()) return;
+[[gnu::constructor(101)]] void RegisterForkHandlers() {
+  pthread_atfork([] { live_mutex.lock(); }, [] { live_mutex.unlock(); },
+                 [] {
+                   if (live != nullptr) live->clear();
+                   live_mutex.unlock();
+                 });
+}
+
+void TerminateLive() {
   std::vector<std::weak_ptr<Crew>> all;
   {
-    const std::lock_guard lock(live_crews->mutex);
-    all.swap(live_crews->all);
+    const std::lock_guard lock(live_mutex);
+    all.swap(*live);
   }
   for (const std::weak_ptr<Crew>& each : all) {
     if (const auto crew = each.lock(); crew != nullptr) crew->Terminate(SIGTERM);
   }
 }
 
-// After its workers' at-exit handler has been registered, which waits for them: before that.
+// When the at-exit handler is registered that waits for its workers: this one is called before it.
 void TerminateAtExit(const std::shared_ptr<Crew>& crew) {
-  static std::mutex mutex;
-  {
-    const std::lock_guard lock(mutex);
-    if (live_crews == nullptr || live_crews->generation != ForkGeneration()) {
-      live_crews = new LiveCrews;
-      static_cast<void>(std::atexit(&TerminateLiveCrews));
-    }
+  const std::lock_guard lock(live_mutex);
+  if (live == nullptr) {
+    live = new std::vector<std::weak_ptr<Crew>>;
+    static_cast<void>(std::atexit(&TerminateLive));
   }
-  const std::lock_guard lock(live_crews->mutex);
-  std::erase_if(live_crews->all, [](const auto& each) { return each.expired(); });
-  live_crews->all.push_back(crew);
+  std::erase_if(*live, [](const auto& each) { return each.expired(); });
+  live->push_back(crew);
 }
 
 }  // namespace
@@ -207,18 +207,8 @@ absl::StatusOr<std::shared_ptr<Crew>> Crew::Make(const PoolOptions& options) {
 }
 
 Crew::~Crew() {
-  if (!IsMaker()) {
-    // A thread of its parent's.
-    if (helper_.joinable()) helper_.detach();
-    return;
-  }
-  {
-    const Lock lock(mutex_);
-    stop_ = true;
-  }
-  state_->Tell();
-  changed_.notify_all();
-  if (helper_.joinable()) helper_.join();
+  // In a child: a thread of its parent's.
+  if (helper_.joinable()) helper_.detach();
 }
 
 absl::Status Crew::StartAll() {
@@ -244,11 +234,11 @@ absl::Status Crew::StartWorker(uint32_t w) {
                              .most_tasks = options_.max_tasks_per_child,
                              .memory_limit = options_.memory_limit,
                              .tells_time = options_.task_timeout != absl::InfiniteDuration()};
-  workers_[w].process = Process(process, &PoolWorkerMain, PoolHandle(state_), order,
-                                WorkerInitializer{options_.initializer.target()});
+  workers_[w] = Process(process, &PoolWorkerMain, PoolHandle(state_), order,
+                        WorkerInitializer{options_.initializer.target()});
   dying_ = true;
   dying_wait_ = kFirstWait;
-  return workers_[w].process.Start();
+  return workers_[w].Start();
 }
 
 bool Crew::IsMaker() const { return generation_ == ForkGeneration(); }
@@ -265,9 +255,9 @@ std::vector<pid_t> Crew::pids() const {
   if (!IsMaker()) return {};
   const Lock lock(mutex_);
   std::vector<pid_t> pids;
-  for (const Worker& worker : workers_) {
-    if (worker.process.pid() != 0 && !worker.process.exitcode().has_value()) {
-      pids.push_back(worker.process.pid());
+  for (const Process& worker : workers_) {
+    if (worker.pid() != 0 && !worker.exitcode().has_value()) {
+      pids.push_back(worker.pid());
     }
   }
   return pids;
@@ -364,7 +354,7 @@ void Crew::Notify() {
 Crew::Harvested Crew::OutcomeOf(uint32_t task) {
   const TaskWord as = maker_.Look(task);
   Harvested harvested = {.task = task,
-                         .worker = workers_[as.worker].process.pid(),
+                         .worker = workers_[as.worker].pid(),
                          .entry = std::move(entries_[task]),
                          .trouble = nullptr};
   initializer_deaths_ = 0;
@@ -445,8 +435,8 @@ void Crew::Heal(std::vector<Harvested>& harvested) {
   if (!std::exchange(dying_, false)) dying_wait_ = kFirstWait;
   LookIfBroken(harvested);
   for (uint32_t w = 0; w < workers_.size(); ++w) {
-    Worker& worker = workers_[w];
-    if (worker.process.pid() == 0) {  // it could not be started
+    Process& worker = workers_[w];
+    if (worker.pid() == 0) {  // it could not be started
       Replace(w, harvested);
       continue;
     }
@@ -454,14 +444,14 @@ void Crew::Heal(std::vector<Harvested>& harvested) {
       // It may have finished its last task since.
       CollectFinished(harvested);
       initializer_deaths_ = 0;
-      if (!worker.process.exitcode().has_value()) leaving_.push_back(std::move(worker.process));
+      if (!worker.exitcode().has_value()) leaving_.push_back(std::move(worker));
       Replace(w, harvested);
       continue;
     }
-    const std::optional<int> exitcode = worker.process.exitcode();
+    const std::optional<int> exitcode = worker.exitcode();
     if (!exitcode.has_value()) {
       // Another program might never end.
-      if (IsGone(w)) worker.process.Kill();
+      if (IsGone(w)) worker.Kill();
       dying_ = dying_ || IsDying(w);
       continue;
     }
@@ -473,7 +463,7 @@ void Crew::Heal(std::vector<Harvested>& harvested) {
 }
 
 void Crew::HealOne(uint32_t w, int exitcode, std::vector<Harvested>& harvested) {
-  const pid_t pid = workers_[w].process.pid();
+  const pid_t pid = workers_[w].pid();
   for (uint32_t task = 0; task < entries_.size(); ++task) {
     if (entries_[task].sink == nullptr) continue;
     const TaskWord as = maker_.Look(task);
@@ -568,13 +558,13 @@ bool Crew::IsNamed(const void* block, uint32_t but) const {
 }
 
 void Crew::Replace(uint32_t w, std::vector<Harvested>& harvested) {
-  if (stop_ || terminated_ || !broken_.ok() || (workers_told_ && in_flight_ == 0)) return;
+  if (terminated_ || !broken_.ok() || (workers_told_ && in_flight_ == 0)) return;
   const absl::Status started = StartWorker(w);
   if (started.ok()) return;
-  workers_[w].process = Process();
+  workers_[w] = Process();
   // With fewer workers, as long as there is one.
-  const bool any = std::any_of(workers_.begin(), workers_.end(), [](const Worker& worker) {
-    return worker.process.pid() != 0 && !worker.process.exitcode().has_value();
+  const bool any = std::any_of(workers_.begin(), workers_.end(), [](const Process& worker) {
+    return worker.pid() != 0 && !worker.exitcode().has_value();
   });
   if (!any) Break(started, harvested);
 }
@@ -663,8 +653,9 @@ bool Crew::DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline,
       }
       const size_t at_least = others_ == 0 ? std::max<size_t>(1, to_come()) : 1;
       sleeps_ = at_least > 1;
+      const uint64_t until = maker_.After(at_least);
       lock.unlock();
-      maker_.AwaitFinished(at_least, news, next.has_value() ? &*next : nullptr);
+      maker_.AwaitFinished(until, news, next.has_value() ? &*next : nullptr);
       lock.lock();
       sleeps_ = false;
     }
@@ -718,7 +709,7 @@ std::optional<timespec> Crew::LookAtTimes() {
       // If that is still so, it is the task of which it tells.
       if (since.load(std::memory_order_acquire) != begun || !maker_.RevokeIfTaken(task)) break;
       entries_[task].timed_out = true;
-      workers_[w].process.Kill();
+      workers_[w].Kill();
       break;
     }
   }
@@ -727,13 +718,33 @@ std::optional<timespec> Crew::LookAtTimes() {
 
 void Crew::Helper() {
   const Lock lock(mutex_);
-  if (helper_.joinable() || stop_) return;
-  helper_ = std::thread([this] { Help(); });
+  if (helper_.joinable() || abandoned_) return;
+  helper_ = std::thread([self = shared_from_this()] { self->Help(); });
 }
 
 void Crew::Help() {
   // Signals are the program's threads' to handle.
-  static_cast<void>(DriveUntil([this] { return stop_; }, nullptr));
+  static_cast<void>(DriveUntil([this] { return abandoned_ && IsAllDone(); }, nullptr));
+}
+
+void Crew::Abandon() {
+  if (!IsMaker()) return;
+  std::thread helper;
+  bool all_done;
+  {
+    const Lock lock(mutex_);
+    abandoned_ = true;
+    all_done = IsAllDone();
+    helper.swap(helper_);
+    Notify();
+  }
+  if (!helper.joinable()) return;
+  // In a callback it is this thread.
+  if (all_done && helper.get_id() != std::this_thread::get_id()) {
+    helper.join();
+  } else {
+    helper.detach();
+  }
 }
 
 // To end ---------------------------------------------------------------------------------------
@@ -778,7 +789,7 @@ void Crew::Terminate(int signal) {
   }
   HandOver(lock, harvested);
   std::vector<const Process*> all;
-  for (const Worker& worker : workers_) all.push_back(&worker.process);
+  for (const Process& worker : workers_) all.push_back(&worker);
   for (const Process& process : leaving_) all.push_back(&process);
   std::erase_if(all, [](const Process* process) { return process->pid() == 0; });
   for (const Process* process : all) {
@@ -833,8 +844,8 @@ absl::Status Crew::Join(const timespec* deadline) {
   }
   // With the lock: nobody starts another one.
   const Lock lock(mutex_);
-  for (const Worker& worker : workers_) {
-    if (worker.process.pid() != 0) worker.process.Join();
+  for (const Process& worker : workers_) {
+    if (worker.pid() != 0) worker.Join();
   }
   for (const Process& process : leaving_) process.Join();
   return broken_;

@@ -54,7 +54,7 @@
 
 namespace mp::internal {
 
-class Crew final : public TaskRunner {
+class Crew final : public TaskRunner, public std::enable_shared_from_this<Crew> {
  public:
   // Of options that are checked. kResourceExhausted: no memory, processes or descriptors.
   static absl::StatusOr<std::shared_ptr<Crew>> Make(const PoolOptions& options);
@@ -100,6 +100,8 @@ class Crew final : public TaskRunner {
   // which is none, heeds it.
   absl::Status Join(const timespec* deadline);
   bool closed() const;
+  // By who has made it, at its end: its calls may still be waited for.
+  void Abandon();
 
   absl::Status CheckIsMaker() const override;
   bool IsMaker() const;
@@ -118,10 +120,6 @@ class Crew final : public TaskRunner {
     pid_t worker;  // 0: none has finished it
     Entry entry;
     std::unique_ptr<TaskOutcome> trouble;  // nullptr: it is kDone
-  };
-  struct Worker {
-    Process process;
-    int failed_starts = 0;  // in a row
   };
   // The blocks of jobs: who frees one may have any lock.
   struct JobBook {
@@ -171,7 +169,7 @@ class Crew final : public TaskRunner {
   // Under it:
   PoolMaker maker_;
   PoolMaker::News news_;
-  std::vector<Worker> workers_;
+  std::vector<Process> workers_;  // without a pid: it could not be started
   std::vector<Process> leaving_;
   std::vector<Entry> entries_;
   std::vector<std::pair<JobKey, JobPointer>> known_jobs_;
@@ -192,7 +190,7 @@ class Crew final : public TaskRunner {
   bool workers_told_ = false;  // that it is closed
   bool terminated_ = false;
   absl::Status broken_;
-  bool stop_ = false;
+  bool abandoned_ = false;
   std::thread helper_;
 };
 

@@ -107,15 +107,16 @@ PoolMaker::News PoolMaker::LookForNews() const {
   return {.deaths = Deaths(), .events = state_.events.load(std::memory_order_acquire)};
 }
 
-void PoolMaker::AwaitFinished(size_t at_least, const News& news, const timespec* deadline) {
+void PoolMaker::AwaitFinished(uint64_t until, const News& news, const timespec* deadline) {
   // More than these take longer than a sleep; each look takes the word away from the workers.
   constexpr size_t kFew = 16;
   const auto is_there = [&] {
     const uint64_t number = TaskEnd::Of(state_.finished.load(std::memory_order_acquire)).number;
-    return ((number - harvested_) & TaskEnd::kNumberMask) >= at_least || LookForNews() != news;
+    return !TaskEnd::IsBefore(number, until) || LookForNews() != news;
   };
-  if (at_least <= kFew && SpinUntil(is_there)) return;
-  state_.maker_wants.store(PoolState::Want(harvested_ + at_least), std::memory_order_seq_cst);
+  const uint64_t now = TaskEnd::Of(state_.finished.load(std::memory_order_acquire)).number;
+  if (!TaskEnd::IsBefore(now + kFew, until) && SpinUntil(is_there)) return;
+  state_.maker_wants.store(PoolState::Want(until), std::memory_order_seq_cst);
   const uint64_t seen = state_.finished.load(std::memory_order_seq_cst);
   if (is_there()) return;
   Wait(LowHalf(state_.finished), static_cast<uint32_t>(seen),

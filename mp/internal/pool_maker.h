@@ -11,7 +11,7 @@
 //     maker.Recycle(task);
 //   });
 //
-// Threads: one at a time.
+// Threads: one at a time; but AwaitFinished(), LookForNews() and Look() beside others, too.
 // Death:   its workers end with its process; nobody goes on with it.
 
 #ifndef MP_MP_INTERNAL_POOL_MAKER_H_
@@ -53,9 +53,9 @@ class PoolMaker {
 
   // Those that were finished since the last call, the first one first.
   void TakeFinished(absl::FunctionRef<void(uint32_t task)> harvest);
-  // Until so many are there; or somebody of the family has died, or a worker has told something,
-  // since `news` was what it is; at `deadline`, or when the thread is cancelled. It may end for no
-  // reason.
+  // Until `finished` has that number; or somebody of the family has died, or a worker has told
+  // something, since `news` was what it is; at `deadline`, or when the thread is cancelled. It may
+  // end for no reason.
   struct News {
     uint32_t deaths = 0;
     uint64_t events = 0;
@@ -63,7 +63,9 @@ class PoolMaker {
     friend bool operator==(const News&, const News&) = default;
   };
   News LookForNews() const;
-  void AwaitFinished(size_t at_least, const News& news, const timespec* deadline);
+  void AwaitFinished(uint64_t until, const News& news, const timespec* deadline);
+  // Its number when so many more are there than at the last harvest.
+  uint64_t After(size_t more) const { return (harvested_ + more) & TaskEnd::kNumberMask; }
   // No more tasks: workers that find none leave.
   void Close();
 

@@ -132,7 +132,8 @@ class Scene {
       }
       if (any) continue;
       const int at_least = plan_.sleeps_for_all ? making.out : 1;
-      making.maker.AwaitFinished(static_cast<size_t>(at_least), making.news, nullptr);
+      making.maker.AwaitFinished(making.maker.After(static_cast<size_t>(at_least)), making.news,
+                                 nullptr);
     }
     making.maker.Close();
   }

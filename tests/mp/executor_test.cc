@@ -271,6 +271,22 @@ TEST(ProcessPoolExecutorTest, FuturesOutliveIt) {
   EXPECT_EQ(future.Get().value(), 5);
 }
 
+// By a thread of its own, which ends with what it does.
+TEST(ProcessPoolExecutorTest, ACallbackComesAfterItsEnd) {
+  const Event go;
+  const Event told;
+  {
+    ProcessPoolExecutor executor(1);
+    const auto future = executor.Submit([](const Event& event) { event.Wait(); }, go);
+    future.AddDoneCallback([&](const auto& done) {
+      if (done.Get().ok()) told.Set();
+    });
+    executor.Shutdown(/*wait=*/false);
+  }
+  go.Set();
+  told.Wait();
+}
+
 TEST(ProcessPoolExecutorTest, ItsEndWaits) {
   Future<int> future = [] {
     ProcessPoolExecutor executor(2);

@@ -45,6 +45,7 @@
 #include "tests/mp/start_methods.h"
 #include "tests/support/bury.h"
 #include "tests/support/pause.h"
+#include "tests/support/settings.h"
 
 namespace mp {
 namespace {
@@ -555,6 +556,7 @@ TEST(PoolTest, KillsWhatTakesTooLong) {
 }
 
 TEST(PoolTest, LimitsTheMemoryOfAWorker) {
+  if (testing::kSanitized) GTEST_SKIP() << "a sanitizer ends the program where there is no memory";
   Pool pool({.workers = 1, .memory_limit = size_t{1} << 30});
   const auto result = pool.Apply(
       [](size_t bytes) {
