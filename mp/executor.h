@@ -66,12 +66,14 @@ class Executor {
 
   // No more tasks. `cancel_futures`: those that nobody has begun are kCancelled. `wait`: until all
   // others are done, and what ran them has ended; else they are done meanwhile.
-  virtual void Shutdown(bool wait = true, bool cancel_futures = false) = 0;
+  void Shutdown(bool wait = true, bool cancel_futures = false) { DoShutdown(wait, cancel_futures); }
 
  protected:
   explicit Executor(std::shared_ptr<internal::TaskRunner> runner) : runner_(std::move(runner)) {}
 
  private:
+  virtual void DoShutdown(bool wait, bool cancel_futures) = 0;
+
   const std::shared_ptr<internal::TaskRunner> runner_;
 };
 

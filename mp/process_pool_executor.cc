@@ -30,11 +30,11 @@ absl::StatusOr<std::unique_ptr<ProcessPoolExecutor>> ProcessPoolExecutor::Create
 
 ProcessPoolExecutor::~ProcessPoolExecutor() {
   if (!crew_->IsMaker()) return;
-  if (!crew_->closed()) ProcessPoolExecutor::Shutdown(/*wait=*/true, /*cancel_futures=*/false);
+  if (!crew_->closed()) ProcessPoolExecutor::DoShutdown(/*wait=*/true, /*cancel_futures=*/false);
   crew_->Abandon();
 }
 
-void ProcessPoolExecutor::Shutdown(bool wait, bool cancel_futures) {
+void ProcessPoolExecutor::DoShutdown(bool wait, bool cancel_futures) {
   if (!crew_->IsMaker()) return;
   crew_->Close();
   if (cancel_futures) crew_->CancelWaiting();

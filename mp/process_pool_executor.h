@@ -42,7 +42,6 @@ class ProcessPoolExecutor : public Executor {
       const PoolOptions& options = {});
   ~ProcessPoolExecutor() override;
 
-  void Shutdown(bool wait = true, bool cancel_futures = false) override;
   // What is not done is kCancelled; workers get SIGTERM, and SIGKILL if they are still there after
   // a second; or SIGKILL. Return when they have ended.
   void TerminateWorkers();
@@ -52,6 +51,8 @@ class ProcessPoolExecutor : public Executor {
   std::vector<pid_t> worker_pids() const { return crew_->pids(); }
 
  private:
+  void DoShutdown(bool wait, bool cancel_futures) override;
+
   explicit ProcessPoolExecutor(std::shared_ptr<internal::Crew> crew);
 
   const std::shared_ptr<internal::Crew> crew_;

@@ -21,7 +21,8 @@ constexpr std::string_view kUrl = "mp.TaskFailure";
 std::optional<TaskFailure> GetTaskFailure(const absl::Status& status) {
   const absl::optional<absl::Cord> payload = status.GetPayload(kUrl);
   if (!payload.has_value()) return std::nullopt;
-  const absl::StatusOr<TaskFailure> failure = DecodeFromString<TaskFailure>(std::string(*payload));
+  const std::string bytes(*payload);
+  const absl::StatusOr<TaskFailure> failure = DecodeFromString<TaskFailure>(bytes);
   if (!failure.ok()) return std::nullopt;
   return *failure;
 }

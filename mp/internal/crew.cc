@@ -490,8 +490,8 @@ void Crew::HealOne(uint32_t w, int exitcode, std::vector<Harvested>& harvested) 
   // One that is killed is none of its own doing; but so many are. Before it has begun only others
   // kill it.
   const bool by_others = phase == WorkerRecord::kStarts && exitcode == -SIGKILL;
-  const int kMostDeaths = by_others ? 100 : 3 + static_cast<int>(workers_.size());
-  if (exitcode >= 0 || ++initializer_deaths_ >= kMostDeaths) {
+  const int most_deaths = by_others ? 100 : 3 + static_cast<int>(workers_.size());
+  if (exitcode >= 0 || ++initializer_deaths_ >= most_deaths) {
     const char* const where =
         phase == WorkerRecord::kInitializes ? ": its initializer: " : ": before its initializer: ";
     Break(absl::AbortedError(absl::StrCat(Describe(), where, "the worker (pid ", pid, ") ",
@@ -793,10 +793,11 @@ void Crew::Terminate(int signal) {
   for (const Process& process : leaving_) all.push_back(&process);
   std::erase_if(all, [](const Process* process) { return process->pid() == 0; });
   for (const Process* process : all) {
-    if (signal == SIGKILL)
+    if (signal == SIGKILL) {
       process->Kill();
-    else
+    } else {
       process->Terminate();
+    }
   }
   const timespec end = MonotonicDeadline(kPatience);
   for (const Process* process : all) {

@@ -292,7 +292,7 @@ struct EachCall {
   static absl::StatusOr<std::vector<R>> Map(const std::shared_ptr<TaskRunner>& runner, From&& f,
                                             Range& range, size_t chunksize) {
     const std::shared_ptr<Call> call =
-        Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/true);
+        Begin(runner, static_cast<F>(std::forward<From>(f)), range, chunksize, /*waits=*/true);
     // Nobody else has it.
     if (call->Await(nullptr)) return call->TakeValue();
     return Future<std::vector<R>>(call).Get(absl::ZeroDuration());
@@ -301,7 +301,7 @@ struct EachCall {
   static Future<std::vector<R>> MapAsync(const std::shared_ptr<TaskRunner>& runner, From&& f,
                                          Range& range, size_t chunksize) {
     return Future<std::vector<R>>(
-        Begin(runner, F(std::forward<From>(f)), range, chunksize, /*waits=*/false));
+        Begin(runner, static_cast<F>(std::forward<From>(f)), range, chunksize, /*waits=*/false));
   }
 
   template <class From>
@@ -310,7 +310,7 @@ struct EachCall {
     static_assert(MustBe());
     using Stream = ImapCall<F, RangeReference, kStar>;
     absl::StatusOr<TaskRunner::JobPointer> job =
-        JobOf<EachCode<F, Item, kStar, true>>(*runner, F(std::forward<From>(f)));
+        JobOf<EachCode<F, Item, kStar, true>>(*runner, static_cast<F>(std::forward<From>(f)));
     if (chunksize == 0) job = absl::InvalidArgumentError("Imap: a chunksize of 0");
     return PoolResults<R>(std::make_shared<Stream>(runner, std::forward<RangeReference>(range),
                                                    std::move(job), chunksize, ordered));

@@ -72,7 +72,8 @@ class OneCall final : public FutureState<TaskResult<F, A...>>, public TaskSink {
     auto call = std::make_shared<OneCall>(runner);
     // Those that are what is sent are not copied.
     const std::tuple<Part<A, FromA>...> parts(std::forward<FromA>(arguments)...);
-    if (absl::Status status = call->Begin(call, F(std::forward<From>(f)), parts); !status.ok()) {
+    if (absl::Status status = call->Begin(call, static_cast<F>(std::forward<From>(f)), parts);
+        !status.ok()) {
       call->Set(std::move(status));
     }
     return Future<R>(std::move(call));

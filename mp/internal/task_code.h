@@ -160,8 +160,9 @@ absl::Status CallTask(std::tuple<std::reference_wrapper<F>, A...>& parts, const 
     return status;
   } else if constexpr (std::is_same_v<std::decay_t<Raw>, absl::StatusOr<TaskResult<F, A...>>>) {
     absl::StatusOr<TaskResult<F, A...>> result = TaskCall<F, A...>::Invoke(parts);
-    if (result.ok()) use(*std::move(result));
-    return result.status();
+    if (!result.ok()) return result.status();
+    use(*std::move(result));
+    return absl::OkStatus();
   } else {
     use(TaskCall<F, A...>::Invoke(parts));
     return absl::OkStatus();

@@ -153,9 +153,9 @@ class RunsLater final : public internal::TaskRunner {
 class LaterExecutor final : public Executor {
  public:
   LaterExecutor() : LaterExecutor(std::make_shared<RunsLater>()) {}
-  void Shutdown(bool /*wait*/, bool /*cancel_futures*/) override { runner_->Close(); }
 
  private:
+  void DoShutdown(bool /*wait*/, bool /*cancel_futures*/) override { runner_->Close(); }
   explicit LaterExecutor(std::shared_ptr<RunsLater> runner) : Executor(runner), runner_(runner) {}
 
   const std::shared_ptr<RunsLater> runner_;
