@@ -23,7 +23,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mp/codec.h"
 #include "mp/cpu_count.h"
@@ -42,10 +41,6 @@ namespace mp::internal {
 namespace {
 
 using Phase = TaskWord::Phase;
-
-bool IsBefore(const timespec& a, const timespec& b) {
-  return a.tv_sec < b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec < b.tv_nsec);
-}
 
 absl::Status Cancelled() { return absl::CancelledError("the pool was terminated"); }
 
@@ -305,21 +300,19 @@ absl::Status Crew::AwaitRoom() {
 bool Crew::Cancel(uint32_t task, const TaskSink& sink) {
   if (!IsMaker()) return false;
   std::vector<Harvested> harvested;
-  {
-    const Lock lock(mutex_);
-    if (task >= entries_.size() || entries_[task].sink.get() != &sink ||
-        !maker_.RevokeIfReady(task)) {
-      return false;
-    }
-    harvested.push_back(DropOutcome(task, absl::CancelledError("the task was cancelled")));
-  }
   Lock lock(mutex_);
+  if (task >= entries_.size() || entries_[task].sink.get() != &sink ||
+      !maker_.RevokeIfReady(task)) {
+    return false;
+  }
+  harvested.push_back(DropOutcome(task, absl::CancelledError("the task was cancelled")));
   HandOver(lock, harvested);
   Notify();
   return true;
 }
 
 bool Crew::IsTaken(uint32_t task, const TaskSink& sink) const {
+  if (!IsMaker()) return false;
   const Lock lock(mutex_);
   return task < entries_.size() && entries_[task].sink.get() == &sink &&
          maker_.Look(task).phase != Phase::kReady;
@@ -611,10 +604,8 @@ void Crew::DropAll(const absl::Status& why, bool taken, std::vector<Harvested>& 
 // Whether a worker that is dying, or has not begun, is to be looked at again: soon, as a rule.
 bool Crew::IsTimeToHeal() {
   constexpr absl::Duration kRarely = absl::Milliseconds(20);
-  if (!dying_) return false;
-  const absl::Time now = absl::Now();
-  if (now < look_again_) return false;
-  look_again_ = now + dying_wait_;
+  if (!dying_ || !IsPast(look_again_)) return false;
+  look_again_ = MonotonicDeadline(dying_wait_);
   dying_wait_ = std::min(2 * dying_wait_, kRarely);
   return true;
 }
@@ -647,15 +638,15 @@ bool Crew::DriveUntil(absl::FunctionRef<bool()> done, const timespec* deadline,
     driving_ = true;
     if (!Drive(lock, harvested) && !late && !done()) {
       const PoolMaker::News news = news_;
-      std::optional<timespec> next = LookAtTimes();
-      if (!next.has_value() || (deadline != nullptr && IsBefore(*deadline, *next))) {
-        next = deadline == nullptr ? std::optional<timespec>() : *deadline;
-      }
+      const absl::Duration wait = LookAtTimes();
+      const timespec next = MonotonicDeadline(wait);
+      const absl::Duration left =
+          deadline == nullptr ? absl::InfiniteDuration() : TimeLeft(*deadline);
       const size_t at_least = others_ == 0 ? std::max<size_t>(1, to_come()) : 1;
       sleeps_ = at_least > 1;
       const uint64_t until = maker_.After(at_least);
       lock.unlock();
-      maker_.AwaitFinished(until, news, next.has_value() ? &*next : nullptr);
+      maker_.AwaitFinished(until, news, wait < left ? &next : deadline);
       lock.lock();
       sleeps_ = false;
     }
@@ -679,25 +670,18 @@ void Crew::WaitForOther(Lock& lock, const timespec* deadline) {
   --others_;
 }
 
-// Kills those whose time is over; when to look again.
-std::optional<timespec> Crew::LookAtTimes() {
+// Kills those whose time is over. How long it is until the next look.
+absl::Duration Crew::LookAtTimes() {
   absl::Duration wait = absl::InfiniteDuration();
-  if (dying_) wait = std::max(look_again_ - absl::Now(), absl::ZeroDuration());
-  if (options_.task_timeout == absl::InfiniteDuration()) {
-    return dying_ ? std::optional(MonotonicDeadline(wait)) : std::nullopt;
-  }
+  if (dying_) wait = std::max(TimeLeft(look_again_), absl::ZeroDuration());
+  if (options_.task_timeout == absl::InfiniteDuration()) return wait;
   wait = std::min({wait, options_.task_timeout, absl::Seconds(1)});
-  const auto now = [] {
-    timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return absl::DurationFromTimespec(time);
-  };
   for (uint32_t w = 0; w < workers_.size(); ++w) {
     Word& since = state_->Record(w).since;
     const uint64_t begun = since.load(std::memory_order_acquire);
     if (begun == 0) continue;
     const absl::Duration left =
-        absl::Nanoseconds(static_cast<int64_t>(begun)) + options_.task_timeout - now();
+        TimeLeft(absl::ToTimespec(absl::Nanoseconds(begun) + options_.task_timeout));
     if (left > absl::ZeroDuration()) {
       wait = std::min(wait, left);
       continue;
@@ -713,10 +697,11 @@ std::optional<timespec> Crew::LookAtTimes() {
       break;
     }
   }
-  return MonotonicDeadline(wait);
+  return wait;
 }
 
 void Crew::Helper() {
+  if (!IsMaker()) return;
   const Lock lock(mutex_);
   if (helper_.joinable() || abandoned_) return;
   helper_ = std::thread([self = shared_from_this()] { self->Help(); });

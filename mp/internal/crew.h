@@ -27,7 +27,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -155,7 +154,7 @@ class Crew final : public TaskRunner, public std::enable_shared_from_this<Crew> 
   void DropAll(const absl::Status& why, bool taken, std::vector<Harvested>& harvested);
   void CloseIfDone();
   void WaitForOther(Lock& lock, const timespec* deadline);
-  std::optional<timespec> LookAtTimes();
+  absl::Duration LookAtTimes();
   void Help();
 
   const PoolOptions options_;
@@ -182,7 +181,7 @@ class Crew final : public TaskRunner, public std::enable_shared_from_this<Crew> 
   static constexpr absl::Duration kFirstWait = absl::Microseconds(50);
   bool dying_ = false;  // a worker may be, or has not begun: nobody tells of either
   absl::Duration dying_wait_ = kFirstWait;  // between looks at it
-  absl::Time look_again_;                   // at it
+  timespec look_again_ = {};                // at it
   bool driving_ = false;                    // a thread is
   int others_ = 0;                          // threads that wait for what it does
   bool sleeps_ = false;                     // it may, until more than one outcome is there

@@ -120,7 +120,7 @@ void Worker::Work() {
   this_ = nullptr;
   // Before: a worker that has died, with no task.
   // After:  another one takes its place, though this one is still there.
-  // Test:   PoolCrashTest.AWorkerThatLeavesIsReplaced
+  // Test:   PoolWorkerCrashTest.WhileItLeaves
   Record().phase.store(WorkerRecord::kLeaves, std::memory_order_release);
   pool_.Tell();
 }
